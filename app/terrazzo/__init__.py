@@ -1,0 +1,1 @@
+"""Terrazzo: the command line and the composition root."""
