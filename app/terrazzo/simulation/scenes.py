@@ -132,9 +132,24 @@ def _paint_things(
             spread = {"car": (0.15, 0.95), "truck": (0.3, 0.8), "animal": (0.0, 1.3), "person": (0.4, 1.6)}
             low, high = spread.get(kind, (1.08, 1.7))
             row = street.horizon_y + depth * (canvas.height_px - street.horizon_y)
-            things.append((row, street.x_at(side * float(rng.uniform(low, high)), row), kind))
-    for row, x, kind in sorted(things):
+            x = street.x_at(side * float(rng.uniform(low, high)), row)
+            if kind == "animal":  # kept inside the picture: the share of scenes with it is what was asked
+                x = min(max(x, 0.12 * canvas.width_px), 0.88 * canvas.width_px)
+            things.append((row, x, kind))
+    for row, x, kind in sorted(_without_what_hides_the_animal(things, street)):
         _paint_thing(canvas, rng, kind, x, row, street.scale_at(row))
+
+
+def _without_what_hides_the_animal(
+    things: list[tuple[float, float, str]], street: scene_backdrop.Street
+) -> list[tuple[float, float, str]]:
+    """Leave out what would stand before the rare animal, or its share of the scenes would depend on traffic."""
+    animals = [(row, x) for row, x, kind in things if kind == "animal"]
+    return [
+        (row, x, kind)
+        for row, x, kind in things
+        if not any(row > a_row and abs(x - a_x) < 2.2 * street.scale_at(row) for a_row, a_x in animals)
+    ]
 
 
 def _paint_thing(
@@ -148,9 +163,7 @@ def _paint_thing(
         case "person":
             scene_objects.paint_person(canvas, rng, x, row, scale)
         case "animal":
-            # Kept inside the picture, so that the share of scenes with the rare class is what was asked.
-            inside = min(max(x, 0.12 * canvas.width_px), 0.88 * canvas.width_px)
-            scene_objects.paint_animal(canvas, rng, inside, row, scale)
+            scene_objects.paint_animal(canvas, rng, x, row, scale)
         case "tree":
             scene_objects.paint_tree(canvas, rng, x, row, scale)
         case _:
