@@ -1,0 +1,1 @@
+"""What every service stands on: ports, unit of work, outbox and inbox, HTTP, auth, settings."""

@@ -1,0 +1,1 @@
+"""Adapters of the ports. Only the composition root chooses among them."""

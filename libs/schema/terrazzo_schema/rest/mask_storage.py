@@ -1,0 +1,188 @@
+"""REST models of the mask storage service: images, masks, dataset versions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from terrazzo_schema.rest.base import Command, Hash, Text, View
+
+RefName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")]
+MaskSource = Literal["submission", "consensus", "adjudication", "audit", "prediction", "import"]
+ExportFormat = Literal["index", "coco", "cityscapes"]
+
+
+class ImageView(View):
+    """One stored image. `duplicate` says that the same bytes were there already and were linked."""
+
+    sample_id: str
+    image_hash: str
+    names: list[str]
+    height: int
+    width: int
+    channels: int
+    media_type: str
+    size_bytes: int
+    duplicate: bool
+    created_at: datetime
+
+
+class PyramidView(View):
+    """Tiles of an image for viewers: level 0 is full size, each next level half of it."""
+
+    tile_px: int
+    levels: list[tuple[int, int]] = Field(description="(height, width) of each level")
+
+
+class MaskView(View):
+    """One stored mask. The id is the hash of its manifest: the same pixels have the same id."""
+
+    mask_id: str
+    height: int
+    width: int
+    dtype: Literal["uint8", "uint16"]
+    counts: dict[int, int] = Field(description="class id -> pixels")
+    size_bytes: int
+    new_bytes: int = Field(description="bytes that this call added to the store")
+
+
+class Provenance(Command):
+    """Where a mask comes from; blame answers from it.
+
+    `actor` is an annotator's key id, a model id, or the importer. `parent_mask_id` is the proposal
+    that was corrected. `source_mask_ids` are what a consensus was made of.
+    """
+
+    source: MaskSource
+    actor: Annotated[str, Field(max_length=200)]
+    sample_id: Annotated[str, Field(max_length=100)]
+    submission_id: Annotated[str, Field(max_length=100)] | None = None
+    parent_mask_id: Hash | None = None
+    source_mask_ids: Annotated[list[Hash], Field(max_length=64)] = Field(default_factory=list)
+
+
+class StageItem(Command):
+    sample_id: Annotated[str, Field(max_length=100)]
+    mask_id: Hash | None = Field(description="null removes the sample from the dataset")
+
+
+class StageCreate(Command):
+    """Put masks on a branch's working set by hand (accepted masks arrive there by themselves, on main)."""
+
+    branch: RefName = "main"
+    items: Annotated[list[StageItem], Field(min_length=1, max_length=10_000)]
+
+
+class StatusView(View):
+    """The working set of a branch: what the next commit would change."""
+
+    branch: str
+    head: str | None
+    num_samples: int
+    staged: int
+    staged_sample_ids: list[str]
+
+
+class CommitCreate(Command):
+    branch: RefName = "main"
+    message: Text
+    sample_ids: Annotated[list[str], Field(max_length=1_000_000)] | None = Field(
+        default=None, description="commit only these staged samples; null: all of them"
+    )
+
+
+class CommitView(View):
+    commit_id: str
+    tree_id: str
+    branch: str
+    parent_ids: list[str]
+    message: str
+    author: str
+    num_samples: int
+    num_changed: int
+    counts: dict[int, int] = Field(description="class id -> pixels, over the whole dataset version")
+    created_at: datetime
+
+
+class Entry(View):
+    """A sample in a dataset version."""
+
+    sample_id: str
+    name: str
+    image_hash: str
+    mask_id: str
+    height: int
+    width: int
+    counts: dict[int, int]
+
+
+class Flow(View):
+    from_class: int
+    to_class: int
+    pixels: int
+
+
+class SampleDiff(View):
+    sample_id: str
+    name: str
+    change: Literal["added", "removed", "changed"]
+    old_mask_id: str | None
+    new_mask_id: str | None
+    changed_pixels: int
+    flow: list[Flow]
+
+
+class DiffView(View):
+    base: str
+    head: str
+    num_added: int
+    num_removed: int
+    num_changed: int
+    changed_pixels: int
+    flow: list[Flow] = Field(description="from class, to class, pixels; over changed samples")
+    samples: list[SampleDiff]
+    next_cursor: str | None = None
+
+
+class TagCreate(Command):
+    name: RefName
+    ref: Annotated[str, Field(min_length=1, max_length=200)] = Field(description="commit id, branch or tag")
+
+
+class TagView(View):
+    name: str
+    commit_id: str
+    created_at: datetime
+
+
+class BranchView(View):
+    name: str
+    commit_id: str
+
+
+class BlameView(View):
+    """Who set this pixel: class, the one who decided it, and the commit in which it came."""
+
+    sample_id: str
+    y: int
+    x: int
+    class_id: int
+    commit_id: str
+    committed_at: datetime
+    mask_id: str
+    source: MaskSource
+    set_by: str = Field(description="annotator or model whose value it is")
+    set_by_kind: Literal["annotator", "model", "import", "consensus"]
+    submission_id: str | None
+    accepted_by: list[str] = Field(description="annotators whose submissions agree with it")
+    decided_by: str | None = Field(description="single, consensus, adjudication or audit")
+
+
+class ImportReport(View):
+    """What an import did; a file that can't be read is reported and skipped."""
+
+    num_imported: int
+    num_skipped: int
+    skipped: list[dict[str, str]]
