@@ -1,9 +1,9 @@
 """Lengths of boundaries in pixels: what an annotator has to draw, and what is left to correct.
 
-A boundary runs between pixels. Its length is summed over the 2 x 2 windows of the map, each adding the length of the
-marching-squares line that passes it: 1 where it goes straight, sqrt(1/2) where it turns a corner, 3/2 at a T, sqrt(2)
-for two corners, 2 at a crossing. So 0 and 45 degree lines are exact and others up to 8 % too long. The image's border
-is no boundary: nobody draws it.
+A boundary runs between pixels. Its length is summed over the 2 x 2 windows of the map, each adding the length of
+the marching-squares line that passes it: 1 where it goes straight, sqrt(1/2) where it turns a corner, 3/2 at a
+T, sqrt(2) for two corners, 2 at a crossing. So 0 and 45 degree lines are exact and others up to 8 % too long.
+The image's border is no boundary: nobody draws it.
 """
 
 from typing import Any
@@ -25,9 +25,9 @@ def boundary_length_px(mask_HW: BoolMap) -> float:
 def wrong_boundary_length_px(truth_HW: LabelMap, proposal_HW: LabelMap) -> float:
     """Boundary of the reference that must be redrawn, in pixels: its part that touches a wrong pixel.
 
-    A wrong region that touches no boundary of the reference (an object that is not there) adds its own outline: it has
-    to be painted over. Pixels that are unlabelled in the reference are never wrong.
-    Raises ShapeMismatch when the maps differ in size.
+    A wrong region that touches no boundary of the reference (an object that is not there) adds its own outline:
+    it has to be painted over. Pixels that are unlabelled in the reference are never wrong. Raises ShapeMismatch
+    when the maps differ in size.
     """
     require_labels(truth_HW, "truth")
     require_labels(proposal_HW, "proposal")
@@ -75,6 +75,6 @@ def _window_lengths(labels_HW: NDArray[Any]) -> NDArray[np.float64]:
                 table[bits] = TEE_PX
             case 4:
                 table[bits] = CROSSING_PX
-    lengths = table[pattern]
+    lengths: NDArray[np.float64] = table[pattern]
     lengths[(pattern == 0b1111) & ((a == d) | (b == c))] = TWO_CORNERS_PX
     return lengths

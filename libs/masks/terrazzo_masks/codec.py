@@ -13,9 +13,10 @@ Layout, little endian; 20 bytes of header, then one zstd frame:
     16      4     CRC-32 of bytes 0..15 and of everything from byte 20 on
     20      ...   zstd frame (RFC 8878) that states its content size, height * width * bytes per pixel
 
-The predictor turns a label map into residuals modulo 2**bits: `up` subtracts the pixel above, `up then left` subtracts
-the left neighbour of that residual as well. Inside a region both are 0, so that what remains are long zero runs.
-uint16 residuals are stored as two planes (all low bytes, then all high bytes): the high plane is mostly zero.
+The predictor turns a label map into residuals modulo 2**bits: `up` subtracts the pixel above, `up then left`
+subtracts the left neighbour of that residual as well. Inside a region both are 0, so that what remains are long
+zero runs. uint16 residuals are stored as two planes (all low bytes, then all high bytes): the high plane is
+mostly zero.
 
 A CRC-32 detects each single flipped bit, and each burst of up to 32, with certainty. It guards against damage, not
 against an adversary: content addresses do that (see `tiles`). Every size is checked before memory is taken.
@@ -70,8 +71,8 @@ def encode(labels_HW: LabelMap, profile: Profile = "fast") -> bytes:
 def decode(data: bytes, *, max_pixels: int = 2**31) -> LabelMap:
     """Unpack the bytes of `encode`: a fresh, writable, C-contiguous label map (H, W).
 
-    Raises CorruptMask for anything else: another format, a newer version, a flipped bit, bytes missing or left over,
-    a size that is 0 or above `max_pixels`.
+    Raises CorruptMask for anything else: another format, a newer version, a flipped bit, bytes missing or left
+    over, a size that is 0 or above `max_pixels`.
     """
     itemsize, predictor, height, width = _read_header(data, max_pixels)
     residual_bytes = _decompress(data[HEADER_BYTES:], height * width * itemsize)
@@ -141,9 +142,9 @@ def _planes(residual_HW: NDArray[Any]) -> bytes:
 
 def _join_planes(data: bytes, height: int, width: int, itemsize: int) -> NDArray[Any]:
     planes = np.frombuffer(data, dtype=np.uint8).reshape(itemsize, height, width)
+    joined_HW: NDArray[Any] = planes[itemsize - 1].astype(np.uint8 if itemsize == 1 else np.uint16)
     if itemsize == 1:
-        return planes[0].copy()
-    joined_HW = planes[1].astype(np.uint16)
+        return joined_HW
     joined_HW <<= 8
     joined_HW |= planes[0]
     return joined_HW

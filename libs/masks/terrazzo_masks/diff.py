@@ -13,7 +13,8 @@ Flow = dict[tuple[int, int], int]
 
 @dataclass(frozen=True)
 class ManifestDiff:
-    """`flow` maps (from class id, to class id) to pixels; `changed_tiles` are (row, col) in tiles of the old mask."""
+    """`flow` maps (from class id, to class id) to pixels; `changed_tiles` are (row, col) in tiles of the old
+    mask."""
 
     changed_pixels: int
     flow: Flow
@@ -41,7 +42,7 @@ def diff_manifests(old: Manifest, new: Manifest, get: Get) -> ManifestDiff:
     """
     if (old.height, old.width) != (new.height, new.width):
         raise ShapeMismatch(
-            f"old mask is {old.height} x {old.width}, new mask is {new.height} x {new.width}: they cannot be compared"
+            f"the old mask is {old.height} x {old.width}, the new one {new.height} x {new.width}: no comparison"
         )
     total: Flow = {}
     changed_tiles = []

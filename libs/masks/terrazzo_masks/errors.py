@@ -1,9 +1,9 @@
 """What can be wrong with a mask.
 
-    MaskError(ValueError)
-    |-- CorruptMask       the bytes are damaged, hostile or not what they claim to be
-    |-- UnsupportedMask   the input is sound, but not a label map that Terrazzo takes (RGB, float, 3 axes, ...)
-    `-- ShapeMismatch     two arrays, or an array and a region, do not fit each other
+MaskError(ValueError)
+|-- CorruptMask       the bytes are damaged, hostile or not what they claim to be
+|-- UnsupportedMask   the input is sound, but not a label map that Terrazzo takes (RGB, float, 3 axes, ...)
+`-- ShapeMismatch     two arrays, or an array and a region, do not fit each other
 """
 
 

@@ -1,7 +1,7 @@
 """The label map: what it is, and the checks that every public function makes at its edge.
 
-Axes used as suffixes in this library: H height, W width, R annotators (raters), K classes, N components, T distinct
-vote tuples, C colour channels.
+Axes used as suffixes in this library: H height, W width, R annotators (raters), K classes, N components, T
+distinct vote tuples, C colour channels.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How well a label map matches a reference: confusion, IoU, accuracy, boundary IoU, and classes rolled up a level."""
+"""How well a label map matches a reference: confusion, IoU, accuracy, boundary IoU; classes rolled up a level."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,16 +14,18 @@ def confusion(
 ) -> NDArray[np.int64]:
     """Pixels by true class (row) and predicted class (column): int64 (K, K+1) in the order of `class_ids`.
 
-    The last column counts predictions outside `class_ids`, unlabelled ones too: errors of no class. A pixel whose truth
-    is `ignore`, or no member of `class_ids` (a parent class, say), is left out. Matrices of several images add up.
-    Raises ShapeMismatch when the maps differ in size, UnsupportedMask when `class_ids` is empty, repeats an id or
-    holds `ignore`.
+    The last column counts predictions outside `class_ids`, unlabelled ones too: errors of no class. A pixel
+    whose truth is `ignore`, or no member of `class_ids` (a parent class, say), is left out. Matrices of several
+    images add up. Raises ShapeMismatch when the maps differ in size, UnsupportedMask when `class_ids` is empty,
+    repeats an id or holds `ignore`.
     """
     require_labels(truth_HW, "truth")
     require_labels(pred_HW, "prediction")
     require_same_shape(truth_HW, pred_HW, "truth and prediction")
     if not class_ids or ignore in class_ids:
-        raise UnsupportedMask(f"class_ids {list(class_ids)[:10]} must not be empty nor hold the ignored id {ignore}")
+        raise UnsupportedMask(
+            f"class_ids {list(class_ids)[:10]} must not be empty nor hold the ignored id {ignore}"
+        )
     num_classes = len(class_ids)
     row_of = index_table(class_ids, absent=num_classes)
     # One row too many takes the pixels that are left out: cheaper than selecting the others.
@@ -41,7 +43,9 @@ def iou(confusion_KK1: NDArray[np.int64]) -> NDArray[np.float64]:
     _require_confusion(confusion_KK1)
     true_positives = np.diagonal(confusion_KK1).astype(np.float64)
     union = confusion_KK1.sum(axis=1) + confusion_KK1[:, :-1].sum(axis=0) - true_positives
-    return np.divide(true_positives, union, out=np.full(union.shape, np.nan), where=union > 0)
+    scores: NDArray[np.float64] = np.full(union.shape, np.nan)
+    np.divide(true_positives, union, out=scores, where=union > 0)
+    return scores
 
 
 def mean_iou(confusion_KK1: NDArray[np.int64]) -> float:
@@ -85,10 +89,10 @@ def boundary_iou(
 ) -> NDArray[np.float64]:
     """IoU of the inner boundary bands per class: float64 (K,), nan where truth and prediction both lack the class.
 
-    The band holds the pixels of a class within d of its contour, d = dilation_ratio * image diagonal, at least 1 px
-    (Cheng et al., Boundary IoU, CVPR 2021, the plain version: the image's border counts as contour). Pixels whose
-    truth is `ignore` are taken from the prediction before its contour is drawn.
-    Raises ShapeMismatch when the maps differ in size.
+    The band holds the pixels of a class within d of its contour, d = dilation_ratio * image diagonal, at least 1
+    px (Cheng et al., Boundary IoU, CVPR 2021, the plain version: the image's border counts as contour). Pixels
+    whose truth is `ignore` are taken from the prediction before its contour is drawn. Raises ShapeMismatch when
+    the maps differ in size.
     """
     require_labels(truth_HW, "truth")
     require_labels(pred_HW, "prediction")

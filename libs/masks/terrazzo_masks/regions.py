@@ -35,9 +35,7 @@ class Component:
         return Box(self.y, self.x, self.height, self.width)
 
 
-def label_components(
-    labels_HW: LabelMap, connectivity: int = 8
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+def label_components(labels_HW: LabelMap, connectivity: int = 8) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Number the connected regions of equal class, unlabelled ones too.
 
     Returns (component_HW int32, 0..N-1 in no promised order; class_N int64, the class id of each).
@@ -56,7 +54,7 @@ def label_components(
     sites[1::2, ::2] = labels_HW[1:] == labels_HW[:-1]
     sites[::2, 1::2] = labels_HW[:, 1:] == labels_HW[:, :-1]
     _, numbered = cv2.connectedComponents(sites, connectivity=4, ltype=cv2.CV_32S)
-    component_HW = np.ascontiguousarray(numbered[::2, ::2]) - np.int32(1)
+    component_HW: NDArray[np.int32] = numbered[::2, ::2].astype(np.int32) - np.int32(1)
     num_components = int(component_HW.max()) + 1
     class_N = np.zeros(num_components, dtype=np.int64)
     class_N[component_HW.ravel()] = labels_HW.ravel()
@@ -66,7 +64,7 @@ def label_components(
 
 
 def components(labels_HW: LabelMap, class_id: int | None = None, *, connectivity: int = 8) -> list[Component]:
-    """The regions of one class, or of every class but unlabelled, from top to bottom and left to right by first pixel.
+    """The regions of one class, or of every class but unlabelled, in the order of their first pixels.
 
     `class_id=0` gives the unlabelled regions. Raises UnsupportedMask when `labels_HW` is not a label map.
     """
@@ -88,7 +86,7 @@ def holes(labels_HW: LabelMap, max_area_px: int) -> list[Component]:
 
 
 def islands(labels_HW: LabelMap, max_area_px: int) -> list[Component]:
-    """Labelled regions of up to `max_area_px` pixels that one other labelled class encloses, away from the border."""
+    """Labelled regions of up to `max_area_px` pixels that a single other labelled class encloses."""
     component_HW, class_N = label_components(labels_HW)
     small_N, enclosed_N = _small_regions(labels_HW, component_HW, class_N, max_area_px)
     return _describe(component_HW, class_N, small_N & enclosed_N)
@@ -134,7 +132,9 @@ def _join_diagonals(
     edges = np.concatenate(pairs, axis=1)
     if edges.shape[1] == 0:
         return component_HW, class_N
-    graph = coo_array((np.ones(edges.shape[1], np.uint8), (edges[0], edges[1])), shape=(class_N.size, class_N.size))
+    graph = coo_array(
+        (np.ones(edges.shape[1], np.uint8), (edges[0], edges[1])), shape=(class_N.size, class_N.size)
+    )
     num_joined, joined_N = connected_components(graph, directed=False)
     joined_class_N = np.zeros(num_joined, dtype=np.int64)
     joined_class_N[joined_N] = class_N
@@ -144,7 +144,7 @@ def _join_diagonals(
 def _surroundings(
     labels_HW: LabelMap, component_HW: NDArray[np.int32], wanted_N: BoolMap
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], BoolMap]:
-    """For each wanted region: lowest and highest class id beside it (4-neighbours), and whether it touches the border."""
+    """Of each wanted region: lowest and highest class id beside it (4-neighbours); touches the border."""
     lowest_N = np.full(wanted_N.size, 65536, dtype=np.int64)
     highest_N = np.full(wanted_N.size, -1, dtype=np.int64)
     views = ((np.s_[1:, :], np.s_[:-1, :]), (np.s_[:, 1:], np.s_[:, :-1]))
@@ -174,9 +174,7 @@ def _wider_than(component_HW: NDArray[np.int32], num_components: int, width_px: 
     return wide_N
 
 
-def _describe(
-    component_HW: NDArray[np.int32], class_N: NDArray[np.int64], wanted_N: BoolMap
-) -> list[Component]:
+def _describe(component_HW: NDArray[np.int32], class_N: NDArray[np.int64], wanted_N: BoolMap) -> list[Component]:
     """Components of the wanted regions in order of their first pixel."""
     from scipy import ndimage
 

@@ -1,16 +1,16 @@
 """A label map as a manifest of tiles: the stored form of a layer of a mask.
 
-A map is cut into squares of `TILE_PX`; the last row and column may be smaller. A tile of one class is stored inline as
-its class id; every other tile is encoded (`codec`, fast profile), handed to the caller's `put` and kept by its digest.
-Two masks share the tiles in which they agree, so that a correction costs what it changed.
+A map is cut into squares of `TILE_PX`; the last row and column may be smaller. A tile of one class is stored
+inline as its class id; every other tile is encoded (`codec`, fast profile), handed to the caller's `put` and
+kept by its digest. Two masks share the tiles in which they agree, so that a correction costs what it changed.
 
 The manifest is deterministic JSON without spaces, tiles in row-major order:
 
     {"format":"terrazzo-mask","version":1,"height":H,"width":W,"dtype":"uint8","tile_px":256,
      "tiles":[7, ["<digest>",size_bytes,[[class_id,pixels],...]], ...]}
 
-where a bare number is a one-class tile. The *mask id* is the BLAKE2b-256 of these bytes. The dtype of a manifest is the
-narrowest that holds its ids, so that the same pixels have the same mask id whichever dtype they came in.
+where a bare number is a one-class tile. The *mask id* is the BLAKE2b-256 of these bytes. The dtype of a manifest
+is the narrowest that holds its ids, so that the same pixels have the same mask id whichever dtype they came in.
 """
 
 import hashlib
@@ -143,7 +143,7 @@ class Manifest:
             raise CorruptMask(f"a mask manifest is JSON: {error}") from error
         manifest = _manifest_from(document)
         if manifest.to_bytes() != bytes(data):
-            raise CorruptMask("a mask manifest is in canonical form: these bytes are not what it would be written as")
+            raise CorruptMask("a mask manifest is canonical: these bytes are not how it would be written")
         return manifest
 
 
@@ -165,7 +165,7 @@ def build(labels_HW: LabelMap, put: Put, *, tile_px: int = TILE_PX) -> Manifest:
         if len(counts) == 1:
             tiles.append(TileRef(row, col, counts[0][0], None, 0, counts))
             continue
-        # The tile's own narrowest dtype: a tile keeps its digest when an id above 255 appears elsewhere in the map.
+        # The tile's own narrowest dtype: its digest does not depend on what the rest of the map holds.
         data = codec.encode(tile_HW.astype(dtype_for(counts[-1][0]), copy=False))
         if data not in stored:
             stored[data] = put(data)
@@ -184,13 +184,13 @@ def read(manifest: Manifest, get: Get, *, max_pixels: int = 2**31) -> LabelMap:
 
 
 def read_region(manifest: Manifest, get: Get, y: int, x: int, height: int, width: int) -> LabelMap:
-    """The rectangle of `height` x `width` pixels whose first pixel is (y, x); decodes only the tiles that it meets.
+    """The rectangle of `height` x `width` pixels at (y, x); decodes only the tiles that it meets.
 
     Raises ShapeMismatch when the rectangle is empty or leaves the map, CorruptMask as `read` does.
     """
     if height < 1 or width < 1 or min(y, x) < 0 or y + height > manifest.height or x + width > manifest.width:
         raise ShapeMismatch(
-            f"region (y {y}, x {x}, {height} x {width}) does not lie in a map of {manifest.height} x {manifest.width}"
+            f"region (y {y}, x {x}, {height} x {width}) leaves a map of {manifest.height} x {manifest.width}"
         )
     out_HW: LabelMap = np.empty((height, width), dtype=np.dtype(manifest.dtype))
     px = manifest.tile_px
@@ -253,7 +253,9 @@ def _manifest_from(document: Any) -> Manifest:
     )
     class_id_max = max(tile.counts[-1][0] for tile in tiles)
     if dtype != dtype_for(class_id_max).name:
-        raise CorruptMask(f"manifest dtype {dtype!r}: ids up to {class_id_max} need {dtype_for(class_id_max).name}")
+        raise CorruptMask(
+            f"manifest dtype {dtype!r}: ids up to {class_id_max} need {dtype_for(class_id_max).name}"
+        )
     return Manifest(MANIFEST_VERSION, height, width, dtype, tile_px, tiles)
 
 
@@ -262,14 +264,21 @@ def _tile_from(entry: Any, row: int, col: int, area_px: int) -> TileRef:
     if not isinstance(entry, list):
         class_id = _whole(entry, where, 0, 65535)
         return TileRef(row, col, class_id, None, 0, ((class_id, area_px),))
-    if len(entry) != 3 or not isinstance(entry[0], str) or not DIGEST.match(entry[0]) or not isinstance(entry[2], list):
+    if (
+        len(entry) != 3
+        or not isinstance(entry[0], str)
+        or not DIGEST.match(entry[0])
+        or not isinstance(entry[2], list)
+    ):
         raise CorruptMask(f"{where} is neither a class id nor [digest, size, counts]")
     size_bytes = _whole(entry[1], f"{where} size", 1, 2**31)
     counts = []
     for pair in entry[2]:
         if not isinstance(pair, list) or len(pair) != 2:
             raise CorruptMask(f"{where} counts hold [class id, pixels] pairs, not {str(pair)[:60]}")
-        counts.append((_whole(pair[0], f"{where} class", 0, 65535), _whole(pair[1], f"{where} pixels", 1, area_px)))
+        counts.append(
+            (_whole(pair[0], f"{where} class", 0, 65535), _whole(pair[1], f"{where} pixels", 1, area_px))
+        )
     ids = [class_id for class_id, _ in counts]
     if len(ids) < 2 or ids != sorted(set(ids)) or sum(pixels for _, pixels in counts) != area_px:
         raise CorruptMask(f"{where} counts need two or more classes by rising id that sum to {area_px} pixels")

@@ -1,0 +1,194 @@
+"""Label maps in the files that people have: index PNG, palette PNG, grayscale TIFF and .npy.
+
+What a file is, its first bytes say; a name is never trusted. A file's stated size is checked before a pixel is
+decoded. The values come back as they are in the file: which class they mean is the ontology's business.
+"""
+
+import io
+import struct
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrazzo_masks.errors import CorruptMask, MaskError, UnsupportedMask
+from terrazzo_masks.labels import LabelMap, require_labels
+from terrazzo_masks.render import Palette, colorize, downsample_mode, palette_table
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["MAX_PIXELS", "colorize", "downsample_mode", "read_label_image", "to_npy", "to_png"]
+
+MAX_PIXELS = 2**28
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+TIFF_MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+NPY_MAGIC = b"\x93NUMPY"
+TAKEN = "an 8 or 16 bit index PNG, a palette PNG, an 8 or 16 bit grayscale TIFF or a .npy array"
+OTHER_MAGICS = {
+    b"\xff\xd8\xff": "a JPEG, which changes class ids",
+    b"GIF8": "a GIF",
+    b"PK\x03\x04": "a ZIP archive (.npz?)",
+    b"RIFF": "a WebP",
+    b"%PDF": "a PDF",
+}
+# What Pillow's PNG and TIFF readers raise on damaged bytes, as found by fuzzing them.
+DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+TIFF_PHOTOMETRIC, MIN_IS_WHITE = 262, 0
+
+
+def read_label_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> LabelMap:
+    """Read a label map from the bytes of a PNG, TIFF or .npy file: uint8, or uint16 where the file is deeper.
+
+    Palette images give their indices, 1, 2 and 4 bit images their sample values. A .npy array of any integer
+    type is taken when its values are 0..65535; it becomes the narrower dtype that holds them, uint8 and uint16
+    stay. Raises UnsupportedMask for a sound file of another kind (RGB, alpha, float, several pages or axes),
+    CorruptMask for a damaged one and for one of more than `max_pixels` pixels.
+    """
+    if data.startswith(PNG_MAGIC):
+        return _read_png(data, max_pixels)
+    if data.startswith(TIFF_MAGICS):
+        return _read_tiff(data, max_pixels)
+    if data.startswith(NPY_MAGIC):
+        return _read_npy(data, max_pixels)
+    for magic, name in OTHER_MAGICS.items():
+        if data.startswith(magic):
+            raise UnsupportedMask(f"the file is {name}: a label map is {TAKEN}")
+    raise CorruptMask(f"the file starts with {bytes(data[:8])!r}: a label map is {TAKEN}")
+
+
+def to_png(labels_HW: LabelMap, palette: Palette | None = None) -> bytes:
+    """PNG bytes that `read_label_image` reads back identical.
+
+    A palette PNG when a palette is given and all ids are 0..255 (its bytes come back as uint8); otherwise an
+    index PNG of the map's own depth, 8 or 16 bit gray.
+    """
+    from PIL import Image
+
+    require_labels(labels_HW)
+    if palette is not None and int(labels_HW.max()) <= 255:
+        height, width = labels_HW.shape
+        image = Image.frombytes("P", (width, height), labels_HW.astype(np.uint8).tobytes())
+        image.putpalette(palette_table(palette, 256).tobytes())
+    else:
+        image = Image.fromarray(labels_HW)
+    out = io.BytesIO()
+    image.save(out, format="PNG", compress_level=6)
+    return out.getvalue()
+
+
+def to_npy(labels_HW: LabelMap) -> bytes:
+    """.npy bytes (format 1.0, C order, little endian) that `read_label_image` reads back identical."""
+    require_labels(labels_HW)
+    out = io.BytesIO()
+    little = labels_HW.astype(labels_HW.dtype.newbyteorder("<"), order="C", copy=False)
+    np.lib.format.write_array(out, little, version=(1, 0), allow_pickle=False)
+    return out.getvalue()
+
+
+def _read_png(data: bytes, max_pixels: int) -> LabelMap:
+    from PIL import PngImagePlugin
+
+    # The header chunk is at a fixed place: size and kind are known before Pillow sees the file.
+    if len(data) < 33 or data[12:16] != b"IHDR":
+        raise CorruptMask("the PNG has no header chunk: it is truncated")
+    width, height, depth, color_type = struct.unpack_from(">IIBB", data, 16)
+    _require_size(height, width, max_pixels)
+    if color_type not in (0, 3):
+        kind = {2: "RGB", 4: "gray with alpha", 6: "RGBA"}.get(color_type, f"color type {color_type}")
+        raise UnsupportedMask(f"the PNG is {kind}: a label map is {TAKEN}, whose values are class ids")
+    try:
+        # The plugin, not Image.open: it tries no other format, and max_pixels is the limit on size.
+        image = PngImagePlugin.PngImageFile(io.BytesIO(data))
+        values_HW = _decoded(image)
+    except MaskError:
+        raise
+    except DECODER_ERRORS as error:
+        raise CorruptMask(f"the PNG is damaged: {error}") from error
+    # Pillow stretches 2 and 4 bit gray to 0..255.
+    return values_HW // {2: 85, 4: 17}.get(depth, 1) if color_type == 0 else values_HW
+
+
+def _read_tiff(data: bytes, max_pixels: int) -> LabelMap:
+    from PIL import TiffImagePlugin
+
+    try:
+        image = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
+        _require_size(image.height, image.width, max_pixels)
+        if image.mode not in ("1", "L", "P", "I;16", "I;16B"):
+            raise UnsupportedMask(f"the TIFF has pixels of kind {image.mode}: a label map is {TAKEN}")
+        if image.mode in ("1", "L") and image.tag_v2.get(TIFF_PHOTOMETRIC) == MIN_IS_WHITE:
+            raise UnsupportedMask(
+                "the TIFF says that 0 is white, which inverts class ids: save it as min-is-black"
+            )
+        if image.n_frames != 1:
+            raise UnsupportedMask(f"the TIFF has {image.n_frames} pages: a label map is one image")
+        image.seek(0)
+        bits = image.tag_v2.get(258, (1,))[0]
+        values_HW = _decoded(image)
+    except MaskError:
+        raise
+    except DECODER_ERRORS as error:
+        raise CorruptMask(f"the TIFF is damaged: {error}") from error
+    return values_HW // {2: 85, 4: 17}.get(bits, 1) if image.mode == "L" else values_HW
+
+
+def _decoded(image: "Image.Image") -> LabelMap:
+    """Pixel values of an opened single-channel image, uint8 or uint16 in the machine's byte order."""
+    image.load()
+    values = np.asarray(image)
+    deep = values.dtype.itemsize == 2
+    labels_HW: LabelMap = values.astype(np.uint16 if deep else np.uint8)
+    return require_labels(labels_HW)
+
+
+def _read_npy(data: bytes, max_pixels: int) -> LabelMap:
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version not in ((1, 0), (2, 0)):
+            raise UnsupportedMask(f".npy version {version}: 1.0 and 2.0 are read")
+        read_header = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, fortran_order, dtype = read_header(stream)
+    except MaskError:
+        raise
+    except DECODER_ERRORS as error:
+        raise CorruptMask(f"the .npy header is damaged: {error}") from error
+    if dtype.kind not in "uib" or len(shape) != 2:
+        raise UnsupportedMask(f"the .npy array is {dtype} {shape}: a label map is uint8 or uint16 (H, W)")
+    _require_size(*shape, max_pixels)
+    num_bytes = shape[0] * shape[1] * dtype.itemsize
+    body = data[stream.tell() :]
+    if len(body) != num_bytes:
+        raise CorruptMask(f"the .npy file holds {len(body)} bytes of pixels where {shape} {dtype} has {num_bytes}")
+    return _narrowed(np.frombuffer(body, dtype=dtype).reshape(shape, order="F" if fortran_order else "C"))
+
+
+def _narrowed(values_HW: NDArray[Any]) -> LabelMap:
+    if values_HW.dtype.kind == "u" and values_HW.dtype.itemsize <= 2:
+        return np.ascontiguousarray(values_HW.astype(values_HW.dtype.newbyteorder("=")))
+    low, high = int(values_HW.min()), int(values_HW.max())
+    if low < 0 or high > 65535:
+        raise UnsupportedMask(f"the .npy array holds values {low}..{high}: class ids are 0..65534")
+    return np.ascontiguousarray(values_HW.astype(np.uint8 if high <= 255 else np.uint16))
+
+
+def _require_size(height: int, width: int, max_pixels: int) -> None:
+    if height < 1 or width < 1 or height * width > max_pixels:
+        raise CorruptMask(f"the file states {height} x {width} pixels: 1 to {max_pixels} are allowed")
