@@ -31,9 +31,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from terrazzo_masks.labels import LabelMap
 
 from terrazzo.simulation.label_regions import (
-    Labels,
     Regions,
     fill_from_nearest,
     find_regions,
@@ -101,7 +101,7 @@ class Annotation:
     person would have drawn: an accepted proposal's ragged outlines are not charged as if someone had traced them.
     """
 
-    labels_HW: Labels
+    labels_HW: LabelMap
     action: Action
     seconds: float
     from_nothing_seconds: float
@@ -184,8 +184,8 @@ def rng_for(seed: int, annotator: str, sample_id: str, purpose: str = "annotate"
 
 
 def annotate(
-    truth_HW: Labels,
-    proposal_HW: Labels | None,
+    truth_HW: LabelMap,
+    proposal_HW: LabelMap | None,
     profile: AnnotatorProfile,
     rng: np.random.Generator,
     classes: Sequence[OntologyClass],
@@ -220,8 +220,8 @@ def annotate(
 
 
 def draw(
-    truth_HW: Labels, profile: AnnotatorProfile, rng: np.random.Generator, classes: Sequence[OntologyClass]
-) -> tuple[Labels, AnnotationStats]:
+    truth_HW: LabelMap, profile: AnnotatorProfile, rng: np.random.Generator, classes: Sequence[OntologyClass]
+) -> tuple[LabelMap, AnnotationStats]:
     """The truth as this person draws it from nothing: missed regions, confused classes, moved outlines."""
     regions = find_regions(truth_HW)
     missed = _missed(regions, profile, rng)
@@ -283,8 +283,8 @@ def _confused(
 
 
 def _displace(
-    labels_HW: Labels, regions: Regions, profile: AnnotatorProfile, rng: np.random.Generator
-) -> Labels:
+    labels_HW: LabelMap, regions: Regions, profile: AnnotatorProfile, rng: np.random.Generator
+) -> LabelMap:
     """Move every outline by a smooth random field whose amplitude is smaller along thin regions."""
     import cv2
 
@@ -304,12 +304,12 @@ def _displace(
 
 
 def repair(
-    truth_HW: Labels,
-    proposal_HW: Labels,
-    drawn_HW: Labels,
+    truth_HW: LabelMap,
+    proposal_HW: LabelMap,
+    drawn_HW: LabelMap,
     profile: AnnotatorProfile,
     rng: np.random.Generator,
-) -> tuple[Labels, int, int]:
+) -> tuple[LabelMap, int, int]:
     """Redraw the errors that are noticed; returns the mask, and how many were noticed and left."""
     import cv2
 
@@ -328,6 +328,8 @@ def repair(
     return repaired_HW, int(noticed.sum()), int(count - 1 - noticed.sum())
 
 
-def require_same_shape(truth_HW: Labels, other_HW: Labels | None) -> None:
+def require_same_shape(truth_HW: LabelMap, other_HW: LabelMap | None) -> None:
     if other_HW is not None and other_HW.shape != truth_HW.shape:
-        raise ValueError(f"the mask is {other_HW.shape}, the truth {truth_HW.shape} (rows, columns); they must agree")
+        raise ValueError(
+            f"the mask is {other_HW.shape}, the truth {truth_HW.shape} (rows, columns); they must agree"
+        )

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-Labels = NDArray[np.uint8] | NDArray[np.uint16]
+from terrazzo_masks.labels import LabelMap
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Regions:
         return len(self.class_of) - 1
 
 
-def find_regions(labels_HW: Labels) -> Regions:
+def find_regions(labels_HW: LabelMap) -> Regions:
     """Split a label map into its regions, classes in ascending order of id."""
     import cv2
     from scipy import ndimage
@@ -55,7 +54,7 @@ def find_regions(labels_HW: Labels) -> Regions:
     )
 
 
-def edge_distance(labels_HW: Labels) -> NDArray[np.float32]:
+def edge_distance(labels_HW: LabelMap) -> NDArray[np.float32]:
     """Distance in pixels of each pixel's centre to the nearest edge between two labels, 0.5 at an edge.
 
     The frame of the image is no edge. Where there is no edge at all, the distance is the image's diagonal.
@@ -74,7 +73,7 @@ def edge_distance(labels_HW: Labels) -> NDArray[np.float32]:
     return np.asarray(distance_HW + 0.5, dtype=np.float32)
 
 
-def fill_from_nearest(labels_HW: Labels, hole_HW: NDArray[np.bool_]) -> Labels:
+def fill_from_nearest(labels_HW: LabelMap, hole_HW: NDArray[np.bool_]) -> LabelMap:
     """Give each pixel of `hole_HW` the label of the nearest labelled pixel outside it.
 
     Unlabelled pixels (0) neither change nor spread. Without a labelled pixel outside, nothing changes.
@@ -100,9 +99,7 @@ def within(mask_HW: NDArray[np.bool_], radius_px: int) -> NDArray[np.bool_]:
     return np.asarray(cv2.dilate(mask_HW.astype(np.uint8), disc_HW).astype(bool))
 
 
-def unexplained_errors(
-    truth_HW: Labels, shown_HW: Labels, tolerance_px: int
-) -> NDArray[np.bool_]:
+def unexplained_errors(truth_HW: LabelMap, shown_HW: LabelMap, tolerance_px: int) -> NDArray[np.bool_]:
     """Wrong pixels that no shift of a boundary within the tolerance explains.
 
     A wrong pixel is explained when its true class is shown, and its shown class is true, somewhere within

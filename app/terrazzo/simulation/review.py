@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from terrazzo_masks.labels import LabelMap
 
 from terrazzo.simulation.annotators import (
     Annotation,
@@ -20,7 +21,7 @@ from terrazzo.simulation.annotators import (
     repair,
     require_same_shape,
 )
-from terrazzo.simulation.label_regions import Labels, unexplained_errors, within
+from terrazzo.simulation.label_regions import unexplained_errors, within
 from terrazzo.simulation.timing import DEFAULT_TIME_MODEL, TimeModel
 
 # A candidate is taken over for a disputed region when it agrees with the reviewer on this share of it.
@@ -49,14 +50,14 @@ class Verdict:
     """
 
     ok: bool
-    corrected_HW: Labels | None
+    corrected_HW: LabelMap | None
     seconds: float
     wrong_share: float
 
 
 def adjudicate(
-    truth_HW: Labels,
-    candidates: Sequence[Labels],
+    truth_HW: LabelMap,
+    candidates: Sequence[LabelMap],
     profile: AnnotatorProfile,
     rng: np.random.Generator,
     classes: Sequence[OntologyClass],
@@ -98,8 +99,8 @@ def adjudicate(
 
 
 def audit(
-    truth_HW: Labels,
-    mask_HW: Labels,
+    truth_HW: LabelMap,
+    mask_HW: LabelMap,
     profile: AnnotatorProfile,
     rng: np.random.Generator,
     classes: Sequence[OntologyClass],
@@ -123,6 +124,3 @@ def audit(
         return Verdict(True, None, seconds, wrong_share)
     seconds = time_model.seconds_to_correct(mask_HW, repaired_HW) * profile.speed_factor
     return Verdict(False, repaired_HW, seconds, wrong_share)
-
-
-__all__ = ["DEFAULT_TOLERANCE", "Tolerance", "Verdict", "adjudicate", "audit"]

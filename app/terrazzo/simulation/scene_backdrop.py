@@ -127,7 +127,9 @@ def paint_skyline(canvas: Canvas, rng: np.random.Generator, street: Street) -> N
             paint_facade(canvas, rng, x, width, street.horizon_y - height, base + 2, scale)
         elif draw < 0.9:
             top = street.horizon_y - canvas.height_px * float(rng.uniform(0.02, 0.08))
-            hedge = canvas.polygon([(x, base + 2), (x, top), (x + width / 2, top - 3), (x + width, top), (x + width, base + 2)])
+            hedge = canvas.polygon(
+                [(x, base + 2), (x, top), (x + width / 2, top - 3), (x + width, top), (x + width, base + 2)]
+            )
             canvas.paint(hedge, VEGETATION, (0.24, 0.35, 0.16), grain=0.12, mottle=0.1)
         x += width * float(rng.uniform(0.85, 1.15))
 
@@ -174,7 +176,9 @@ def _paint_markings(canvas: Canvas, rng: np.random.Generator, street: Street) ->
 
     distance, dash = 1.0 - float(rng.uniform(0, 0.4)), 0.55
     while row_of(distance + dash) > far_row:
-        strip = street.strip(canvas, -0.022, 0.022, min(row_of(distance), 2.0 * canvas.height_px), row_of(distance + dash))
+        strip = street.strip(
+            canvas, -0.022, 0.022, min(row_of(distance), 2.0 * canvas.height_px), row_of(distance + dash)
+        )
         canvas.paint(strip, LANE_MARKING, white, grain=0.05, mottle=0.06)
         distance += 2.0 * dash
     if rng.random() < 0.6:

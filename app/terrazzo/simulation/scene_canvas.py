@@ -106,9 +106,7 @@ class Canvas:
             self.light_HW[y : y + mask_HW.shape[0], x : x + mask_HW.shape[1]][mask_HW] *= np.float32(factor)
 
 
-def smooth_noise(
-    rng: np.random.Generator, height_px: int, width_px: int, scale_px: float
-) -> NDArray[np.float32]:
+def smooth_noise(rng: np.random.Generator, height_px: int, width_px: int, scale_px: float) -> NDArray[np.float32]:
     """Noise (H, W) float32 of mean 0 and standard deviation about 1 whose features are `scale_px` wide."""
     import cv2
 

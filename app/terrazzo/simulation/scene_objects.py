@@ -117,7 +117,12 @@ def paint_person(canvas: Canvas, rng: np.random.Generator, x: float, ground: flo
         leg = [(x - 0.5 * width, hip), (x + 0.5 * width, hip), (foot + 0.4 * width, ground)]
         canvas.paint(canvas.polygon([*leg, (foot - 0.4 * width, ground)]), PERSON, trousers, mottle=0.05)
     shoulder = ground - 0.84 * height
-    torso = [(x - width, shoulder), (x + width, shoulder), (x + 0.75 * width, hip + 1), (x - 0.75 * width, hip + 1)]
+    torso = [
+        (x - width, shoulder),
+        (x + width, shoulder),
+        (x + 0.75 * width, hip + 1),
+        (x - 0.75 * width, hip + 1),
+    ]
     canvas.paint(canvas.polygon(torso), PERSON, coat, mottle=0.06)
     canvas.paint(canvas.ellipse(x, ground - 0.92 * height, 0.065 * height, 0.08 * height), PERSON, skin)
 
@@ -134,8 +139,14 @@ def paint_animal(canvas: Canvas, rng: np.random.Generator, x: float, ground: flo
         limb = canvas.box(x + leg * length, belly - 1, max(1.0, 0.1 * height), ground - belly + 1)
         canvas.paint(limb, ANIMAL, darker(coat, 0.75))
     canvas.paint(canvas.ellipse(x, ground - 0.58 * height, length, 0.22 * height), ANIMAL, coat, mottle=0.12)
-    neck = [(x + facing * 0.6 * length, ground - 0.7 * height), (x + facing * 1.0 * length, ground - 0.95 * height)]
-    neck += [(x + facing * 1.2 * length, ground - 0.85 * height), (x + facing * 0.9 * length, ground - 0.5 * height)]
+    neck = [
+        (x + facing * 0.6 * length, ground - 0.7 * height),
+        (x + facing * 1.0 * length, ground - 0.95 * height),
+    ]
+    neck += [
+        (x + facing * 1.2 * length, ground - 0.85 * height),
+        (x + facing * 0.9 * length, ground - 0.5 * height),
+    ]
     canvas.paint(canvas.polygon(neck), ANIMAL, coat, mottle=0.08)
     head = canvas.ellipse(x + facing * 1.2 * length, ground - 0.9 * height, 0.22 * height, 0.13 * height)
     canvas.paint(head, ANIMAL, darker(coat, 1.1), mottle=0.08)
@@ -176,7 +187,9 @@ def paint_pole(
     elif kind == 1:
         corners = [(x, middle - size), (x + size, middle + 0.8 * size), (x - size, middle + 0.8 * size)]
         outer = canvas.polygon(corners)
-        inner = canvas.polygon([(x + 0.5 * (px - x), middle + 0.2 * size + 0.5 * (py - middle)) for px, py in corners])
+        inner = canvas.polygon(
+            [(x + 0.5 * (px - x), middle + 0.2 * size + 0.5 * (py - middle)) for px, py in corners]
+        )
     else:
         outer = canvas.box(x - size, middle - 0.8 * size, 2 * size, 1.6 * size)
         inner = canvas.box(x - 0.7 * size, middle - 0.25 * size, 1.4 * size, 0.4 * size)

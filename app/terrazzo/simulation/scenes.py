@@ -24,7 +24,12 @@ from terrazzo.simulation.scene_canvas import Canvas, smooth_noise
 # (id, name, colour, children). A leaf's value in the masks is its id.
 _CLASSES: tuple[tuple[int, str, str, tuple[tuple[int, str, str], ...]], ...] = (
     (1, "flat", "#6b4c6f", ((2, "road", "#804080"), (3, "sidewalk", "#f423e8"), (4, "lane-marking", "#ffffff"))),
-    (5, "construction", "#5a5a5a", ((6, "building", "#8c6e5a"), (7, "pole", "#bebebe"), (8, "traffic-sign", "#dcdc00"))),
+    (
+        5,
+        "construction",
+        "#5a5a5a",
+        ((6, "building", "#8c6e5a"), (7, "pole", "#bebebe"), (8, "traffic-sign", "#dcdc00")),
+    ),
     (9, "vegetation", "#6b8e23", ()),
     (10, "sky", "#4682b4", ()),
     (11, "vehicle", "#000064", ((12, "car", "#1e3cff"), (13, "truck", "#00b4c8"))),
@@ -152,9 +157,7 @@ def _without_what_hides_the_animal(
     ]
 
 
-def _paint_thing(
-    canvas: Canvas, rng: np.random.Generator, kind: str, x: float, row: float, scale: float
-) -> None:
+def _paint_thing(canvas: Canvas, rng: np.random.Generator, kind: str, x: float, row: float, scale: float) -> None:
     match kind:
         case "car":
             scene_objects.paint_car(canvas, rng, x, row, scale)

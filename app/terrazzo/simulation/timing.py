@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from terrazzo_masks.labels import LabelMap
 
-from terrazzo.simulation.label_regions import Labels, within
+from terrazzo.simulation.label_regions import within
 
 _BRUSH_RADIUS_PX = 3
 
@@ -42,7 +43,7 @@ class TimeModel:
         """Lease a task and wait for its image; every submission begins with this."""
         return self.lease_s
 
-    def seconds_to_look(self, labels_HW: Labels) -> float:
+    def seconds_to_look(self, labels_HW: LabelMap) -> float:
         """Look a whole label map (H, W) over once."""
         return self.look_base_s + self.look_s_per_mpx * labels_HW.size / 1e6
 
@@ -50,11 +51,11 @@ class TimeModel:
         """Open, glance, submit."""
         return self.lease_s + self.glance_s + self.submit_s
 
-    def seconds_to_accept(self, proposal_HW: Labels) -> float:
+    def seconds_to_accept(self, proposal_HW: LabelMap) -> float:
         """Open, look it all over, submit unchanged."""
         return self.lease_s + self.seconds_to_look(proposal_HW) + self.submit_s
 
-    def seconds_from_nothing(self, labels_HW: Labels) -> float:
+    def seconds_from_nothing(self, labels_HW: LabelMap) -> float:
         """Trace this label map (H, W), class ids, 0 = unlabelled, with polygons on an empty canvas.
 
         Each boundary is clicked once, by the region drawn later, as in Cityscapes' back-to-front order: half
@@ -73,7 +74,7 @@ class TimeModel:
         picking_s = self.class_pick_s * len(class_ids)
         return self.lease_s + picking_s + drawing_s + self.seconds_to_look(labels_HW) + self.submit_s
 
-    def seconds_to_repair(self, proposal_HW: Labels, result_HW: Labels) -> float:
+    def seconds_to_repair(self, proposal_HW: LabelMap, result_HW: LabelMap) -> float:
         """Turn the proposal into the result with the brush, however long that takes."""
         from terrazzo_masks.geometry import wrong_boundary_length_px
 
@@ -85,7 +86,7 @@ class TimeModel:
         strokes_s += self.brush_s_per_px * wrong_boundary_length_px(result_HW, proposal_HW)
         return self.seconds_to_accept(proposal_HW) + strokes_s
 
-    def seconds_to_correct(self, proposal_HW: Labels, result_HW: Labels) -> float:
+    def seconds_to_correct(self, proposal_HW: LabelMap, result_HW: LabelMap) -> float:
         """The cheaper of repairing and starting over; starting over costs a glance at the proposal more."""
         start_over_s = self.glance_s + self.seconds_from_nothing(result_HW)
         return min(self.seconds_to_repair(proposal_HW, result_HW), start_over_s)
