@@ -1,0 +1,6 @@
+"""The client's tests share a scripted service, found beside them."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
