@@ -62,9 +62,7 @@ class NoPeers:
 
 
 @pytest.fixture
-def ports_factory(
-    tmp_path: Path, clock: FakeClock, authority: TokenAuthority
-) -> Iterator[Callable[..., Ports]]:
+def ports_factory(tmp_path: Path, clock: FakeClock, authority: TokenAuthority) -> Iterator[Callable[..., Ports]]:
     """`ports_factory(service_name, peers=None, clock=None, **settings)` -> Ports on real SQLite files."""
     opened: list[Ports] = []
     bus = LogBus(tmp_path / "bus.sqlite")

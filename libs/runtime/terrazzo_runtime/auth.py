@@ -14,9 +14,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from terrazzo_schema.errors import Unauthenticated
-
 from terrazzo_runtime.clock import Clock
+from terrazzo_schema.errors import Unauthenticated
 
 PREFIX = "tz_"
 ROLES = ("admin", "manager", "reviewer", "annotator", "vendor", "trainer", "viewer", "service")

@@ -15,12 +15,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from google.protobuf.message import Message
-from terrazzo_schema.errors import CorruptInput, NotFound
-from terrazzo_schema.events import SOURCE_OF, Event, peek_type, topic_of, type_name, unwrap
-from terrazzo_schema.ids import content_hash
 
 from terrazzo_runtime.bus import Bus, Delivery, Record
 from terrazzo_runtime.unit_of_work import AlreadyHandled, UnitOfWork
+from terrazzo_schema.errors import CorruptInput, NotFound
+from terrazzo_schema.events import SOURCE_OF, Event, peek_type, topic_of, type_name, unwrap
+from terrazzo_schema.ids import content_hash
 
 log = logging.getLogger("terrazzo.consumer")
 

@@ -20,12 +20,12 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from terrazzo_schema.errors import PROBLEM_BASE, Forbidden, TerrazzoError, TooLarge, Unauthenticated
-from terrazzo_schema.ids import new_id
-from terrazzo_schema.rest.base import Problem
 
 from terrazzo_runtime.auth import Principal, TokenAuthority
 from terrazzo_runtime.unit_of_work import Once, trace_id
+from terrazzo_schema.errors import PROBLEM_BASE, Forbidden, TerrazzoError, TooLarge, Unauthenticated
+from terrazzo_schema.ids import new_id
+from terrazzo_schema.rest.base import Problem
 
 log = logging.getLogger("terrazzo.http")
 PROBLEM_TYPE = "application/problem+json"
@@ -93,9 +93,15 @@ async def _request_once(
 RequestOnce = Annotated[Once | None, Depends(_request_once)]
 
 
-def build_app(title: str, version: str, authority: TokenAuthority, max_body_bytes: int) -> FastAPI:
+def build_app(
+    title: str,
+    version: str,
+    authority: TokenAuthority,
+    max_body_bytes: int,
+    openapi_url: str = "/openapi.json",
+) -> FastAPI:
     """An app without routes yet. `app.state.is_revoked` is set by the service that owns it."""
-    app = FastAPI(title=title, version=version, docs_url=None, redoc_url=None)
+    app = FastAPI(title=title, version=version, openapi_url=openapi_url, docs_url=None, redoc_url=None)
     app.state.authority = authority
     app.state.is_revoked = lambda key_id: False
     app.add_exception_handler(TerrazzoError, _on_business_error)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query
-from terrazzo_schema.rest.base import DeadLetter, Health, Page
 
 from terrazzo_runtime.auth import Principal
 from terrazzo_runtime.http import allow, problems
+from terrazzo_schema.rest.base import DeadLetter, Health, Page
 
 if TYPE_CHECKING:
     from terrazzo_runtime.service import Service

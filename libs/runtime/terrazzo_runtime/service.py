@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 from google.protobuf.message import Message
-from terrazzo_schema.events import Event, KeyRevoked
 
 from terrazzo_runtime.auth import TokenAuthority
 from terrazzo_runtime.blobs import Blobs
@@ -24,9 +23,11 @@ from terrazzo_runtime.relay import Relay
 from terrazzo_runtime.settings import Settings
 from terrazzo_runtime.tables import RuntimeTables
 from terrazzo_runtime.unit_of_work import UnitOfWork
+from terrazzo_schema.events import Event, KeyRevoked
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
     from terrazzo_client import TerrazzoClient
 
 log = logging.getLogger("terrazzo.service")
@@ -157,7 +158,13 @@ def assemble(
 
     ports.database.migrate(migrations)
     uow: UnitOfWork[S] = UnitOfWork(name, ports.database, tables, make_store, ports.clock)
-    app = build_app(f"Terrazzo {name}", version, ports.authority, ports.settings.max_body_bytes)
+    app = build_app(
+        f"Terrazzo {name}",
+        version,
+        ports.authority,
+        ports.settings.max_body_bytes,
+        openapi_url=f"/v1/ops/{name}/openapi.json",
+    )
     service = Service(
         name=name,
         prefixes=(*prefixes, f"/v1/ops/{name}"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from terrazzo_schema.errors import BadRequest
 
 SERVICES = ("task", "mask_storage", "inference", "qa", "training")

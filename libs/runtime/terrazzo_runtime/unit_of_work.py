@@ -19,13 +19,13 @@ import sqlalchemy as sa
 from google.protobuf.message import Message
 from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError, OperationalError
-from terrazzo_schema.errors import IdempotencyKeyReused, StorageFull
-from terrazzo_schema.events import Event, topic_of, wrap
-from terrazzo_schema.ids import new_id
 
 from terrazzo_runtime.clock import Clock
 from terrazzo_runtime.database import Database
 from terrazzo_runtime.tables import RuntimeTables
+from terrazzo_schema.errors import IdempotencyKeyReused, StorageFull
+from terrazzo_schema.events import Event, topic_of, wrap
+from terrazzo_schema.ids import new_id
 
 S = TypeVar("S")
 V = TypeVar("V", bound=BaseModel)

@@ -10,10 +10,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from terrazzo_runtime.blobs import BlobNotFound
 from terrazzo_schema.errors import StorageFull
 from terrazzo_schema.ids import content_hash
-
-from terrazzo_runtime.blobs import BlobNotFound
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _HASH = re.compile(r"^[0-9a-f]{64}$")

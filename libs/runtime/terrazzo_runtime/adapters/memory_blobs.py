@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from terrazzo_schema.ids import content_hash
-
 from terrazzo_runtime.blobs import BlobNotFound
+from terrazzo_schema.ids import content_hash
 
 
 class MemoryBlobs:

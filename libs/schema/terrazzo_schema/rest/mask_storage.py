@@ -83,6 +83,9 @@ class StatusView(View):
     num_samples: int
     staged: int
     staged_sample_ids: list[str]
+    staged_masks: dict[str, str | None] = Field(
+        default_factory=dict, description="staged sample id -> its mask id; null: removed"
+    )
 
 
 class CommitCreate(Command):

@@ -1,0 +1,57 @@
+# Two commands matter: `make demo` runs the whole loop, `make test` runs the tests.
+# Everything is installed into .venv with plain pip, from the pinned constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO_OUT ?= demo
+export OMP_NUM_THREADS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check lint types walls contracts openapi proto up clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(STAMP) ## install everything into .venv
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "setuptools>=77"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e ".[dev]"
+	@touch $(STAMP)
+
+demo: $(STAMP) ## run the whole loop on generated scenes; the report is demo/report.html
+	@rm -rf $(DEMO_OUT)
+	$(BIN)/terrazzo simulate --out $(DEMO_OUT)
+
+test: $(STAMP) ## run the tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: lint types walls contracts ## lint, types, walls between the parts, contracts
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy libs services app
+
+walls: $(STAMP)
+	$(BIN)/lint-imports
+
+contracts: $(STAMP)
+	$(BIN)/buf lint
+	PATH="$(BIN):$$PATH" PYTHON=$(BIN)/python proto/check.sh
+
+openapi: $(STAMP) ## write docs/openapi from the services
+	$(BIN)/python docs/openapi/write.py
+
+proto: $(STAMP) ## write the event types from proto/
+	PYTHON=$(BIN)/python proto/generate.sh
+
+up: $(STAMP) ## run all services on one port
+	$(BIN)/terrazzo up
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) $(DEMO_OUT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

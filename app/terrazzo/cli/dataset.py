@@ -1,0 +1,176 @@
+"""`terrazzo dataset`: versions of the labels, as commits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from terrazzo.cli.connection import DEFAULT_DATA_DIR, DataOption, KeyOption, UrlOption, connect
+from terrazzo.cli.output import JsonFlag, print_json, show, show_table, take
+
+app = typer.Typer(
+    help="Dataset versions: commit, log, show, diff, blame, tag, export, import.", no_args_is_help=True
+)
+ProjectId = Annotated[str, typer.Argument(help="The project.")]
+Branch = Annotated[str, typer.Option(help="Branch.")]
+
+
+@app.command()
+def commit(
+    project_id: ProjectId,
+    message: Annotated[str, typer.Option("-m", "--message", help="What changed and why.")],
+    branch: Branch = "main",
+    url: UrlOption = None,
+    key: KeyOption = None,
+    data_dir: DataOption = DEFAULT_DATA_DIR,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make a version of what was accepted since the last one."""
+    with connect(url, key, data_dir) as client:
+        view = client.datasets.commit(project_id, message=message, branch=branch)
+    show(view, as_json, f"{view.commit_id[:12]}  {view.num_changed} changed, {view.num_samples} samples")
+
+
+@app.command()
+def log(
+    project_id: ProjectId,
+    ref: Annotated[str, typer.Option(help="Commit, branch or tag to start from.")] = "main",
+    limit: Annotated[int, typer.Option(min=0, help="How many; 0: all.")] = 50,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    data_dir: DataOption = DEFAULT_DATA_DIR,
+    as_json: JsonFlag = False,
+) -> None:
+    """The commits behind a version, newest first."""
+    columns = {
+        "commit": "commit_id",
+        "when": "created_at",
+        "samples": "num_samples",
+        "changed": "num_changed",
+        "message": "message",
+    }
+    with connect(url, key, data_dir) as client:
+        show_table(take(client.datasets.log(project_id, ref=ref), limit), as_json, columns)
+
+
+@app.command("show")
+def show_(
+    project_id: ProjectId,
+    ref: Annotated[str, typer.Argument(help="Commit, branch or tag.")] = "main",
+    url: UrlOption = None,
+    key: KeyOption = None,
+    data_dir: DataOption = DEFAULT_DATA_DIR,
+    as_json: JsonFlag = False,
+) -> None:
+    """One version: its parents, size and pixels per class."""
+    with connect(url, key, data_dir) as client:
+        view = client.datasets.show(project_id, ref)
+    counts = "\n".join(f"  class {c}: {n:,} px" for c, n in sorted(view.counts.items()))
+    text = f"commit {view.commit_id}\ntree   {view.tree_id}\n{view.created_at:%Y-%m-%d %H:%M} {view.author}"
+    show(view, as_json, f"{text}\n\n  {view.message}\n\n{view.num_samples} samples\n{counts}")
+
+
+@app.command()
+def diff(
+    project_id: ProjectId,
+    base: Annotated[str, typer.Argument(help="From this version.")],
+    head: Annotated[str, typer.Argument(help="To this one.")] = "main",
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many samples to list.")] = 50,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    data_dir: DataOption = DEFAULT_DATA_DIR,
+    as_json: JsonFlag = False,
+) -> None:
+    """Which samples changed, how many pixels, from which class to which."""
+    with connect(url, key, data_dir) as client:
+        view = client.datasets.diff(project_id, base=base, head=head, limit=limit)
+    if as_json:
+        print_json(view)
+        return
+    typer.echo(
+        f"{view.num_added} added, {view.num_removed} removed, {view.num_changed} changed; "
+        f"{view.changed_pixels:,} pixels"
+    )
+    for flow in view.flow:
+        typer.echo(f"  class {flow.from_class} -> {flow.to_class}: {flow.pixels:,} px")
+    for sample in view.samples:
+        typer.echo(f"  {sample.change:8} {sample.name}  {sample.changed_pixels:,} px")
+
+
+@app.command()
+def blame(
+    project_id: ProjectId,
+    sample_id: Annotated[str, typer.Argument()],
+    y: Annotated[int, typer.Option(min=0, help="Row.")],
+    x: Annotated[int, typer.Option(min=0, help="Column.")],
+    ref: Annotated[str, typer.Option(help="Commit, branch or tag.")] = "main",
+    url: UrlOption = None,
+    key: KeyOption = None,
+    data_dir: DataOption = DEFAULT_DATA_DIR,
+    as_json: JsonFlag = False,
+) -> None:
+    """Who set this pixel, in which submission and commit."""
+    with connect(url, key, data_dir) as client:
+        view = client.datasets.blame(project_id, sample_id, y=y, x=x, ref=ref)
+    line = f"class {view.class_id}, set by {view.set_by_kind} {view.set_by}, commit {view.commit_id[:12]}"
+    if view.submission_id:
+        line += f", submission {view.submission_id}"
+    if view.accepted_by:
+        line += f", agreed by {', '.join(view.accepted_by)}"
+    show(view, as_json, line)
+
+
+@app.command()
+def tag(
+    project_id: ProjectId,
+    name: Annotated[str, typer.Argument()],
+    ref: Annotated[str, typer.Argument(help="Commit, branch or tag.")] = "main",
+    url: UrlOption = None,
+    key: KeyOption = None,
+    data_dir: DataOption = DEFAULT_DATA_DIR,
+    as_json: JsonFlag = False,
+) -> None:
+    """Give a version a name that stays."""
+    with connect(url, key, data_dir) as client:
+        view = client.datasets.tag(project_id, name=name, ref=ref)
+    show(view, as_json, f"{view.name} -> {view.commit_id[:12]}")
+
+
+@app.command()
+def export(
+    project_id: ProjectId,
+    to: Annotated[Path, typer.Argument(help="File to write (.zip).")],
+    ref: Annotated[str, typer.Option(help="Commit, branch or tag.")] = "main",
+    format_: Annotated[str, typer.Option("--format", help="index, coco or cityscapes.")] = "index",
+    url: UrlOption = None,
+    key: KeyOption = None,
+    data_dir: DataOption = DEFAULT_DATA_DIR,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write a version as an archive of images and masks."""
+    with connect(url, key, data_dir) as client:
+        client.datasets.export(project_id, ref=ref, format=format_, to=to)
+    size = to.stat().st_size
+    show({"file": str(to), "size_bytes": size}, as_json, f"{to}  {size / 2**20:.1f} MiB")
+
+
+@app.command("import")
+def import_(
+    project_id: ProjectId,
+    archive: Annotated[Path, typer.Argument(help="Archive (.zip) in one of the export layouts.")],
+    branch: Branch = "main",
+    format_: Annotated[str, typer.Option("--format", help="index, coco or cityscapes.")] = "index",
+    url: UrlOption = None,
+    key: KeyOption = None,
+    data_dir: DataOption = DEFAULT_DATA_DIR,
+    as_json: JsonFlag = False,
+) -> None:
+    """Read images and masks from an archive and stage them; commit when they look right."""
+    with connect(url, key, data_dir) as client:
+        report = client.datasets.import_(project_id, archive, branch=branch, format=format_)
+    lines = [f"  skipped {item.get('file', '?')}: {item.get('reason', '?')}" for item in report.skipped]
+    show(report, as_json, "\n".join([f"{report.num_imported} staged, {report.num_skipped} skipped", *lines]))
+    if report.num_skipped:
+        raise typer.Exit(1)

@@ -1,0 +1,149 @@
+"""The composition root: chooses the adapters, builds the services, puts them behind one address.
+
+Only here does code ask which preset is running, and only here do all five services meet.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from terrazzo import __version__
+from terrazzo_client import TerrazzoClient
+from terrazzo_runtime.adapters.file_blobs import FileBlobs
+from terrazzo_runtime.adapters.log_bus import LogBus
+from terrazzo_runtime.auth import TokenAuthority, load_or_create_secret
+from terrazzo_runtime.blobs import Blobs
+from terrazzo_runtime.bus import Bus
+from terrazzo_runtime.clock import Clock, SystemClock
+from terrazzo_runtime.database import Database, sqlite_url
+from terrazzo_runtime.service import Peers, Ports, Service
+from terrazzo_runtime.settings import SERVICES, Settings
+
+Asgi = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
+_TOKEN_VALID_S = 600
+
+
+class RestPeers:
+    """The other services over REST, with short-lived tokens that are renewed at half their life."""
+
+    def __init__(self, settings: Settings, authority: TokenAuthority, clock: Clock) -> None:
+        self._urls = {name: settings.url_of(name) for name in SERVICES}
+        self._authority = authority
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._clients: dict[tuple[str, str], tuple[TerrazzoClient, float]] = {}
+
+    def client(self, service: str, organisation_id: str) -> TerrazzoClient:
+        now = self._clock.monotonic_s()
+        with self._lock:
+            kept = self._clients.get((service, organisation_id))
+            if kept is not None and now < kept[1]:
+                return kept[0]
+            token = self._authority.issue_for_service(service, organisation_id, _TOKEN_VALID_S)
+            client = TerrazzoClient(self._urls["task"], token, urls=self._urls)
+            self._clients[service, organisation_id] = (client, now + _TOKEN_VALID_S / 2)
+            return client
+
+
+def make_ports(settings: Settings, clock: Clock | None = None) -> Callable[[str], Ports]:
+    """Adapters of the settings' preset: what is shared is made once, databases and blobs per service."""
+    clock = clock or SystemClock()
+    match settings.preset:
+        case "embedded":
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+            authority = TokenAuthority(load_or_create_secret(settings.data_dir / "secret"), clock)
+            bus: Bus = LogBus(
+                settings.data_dir / "bus.sqlite",
+                duplicate_share=settings.bus_duplicate_share,
+                seed=settings.bus_seed,
+            )
+
+            def database_of(name: str) -> Database:
+                return Database(sqlite_url(settings.data_dir / f"{name}.sqlite"))
+
+            def blobs_of(name: str) -> Blobs:
+                return FileBlobs(settings.data_dir / "blobs" / name)
+
+    peers: Peers = RestPeers(settings, authority, clock)
+    return lambda name: Ports(settings, clock, database_of(name), bus, blobs_of(name), authority, peers)
+
+
+class System:
+    """Some or all of the services in one process, behind one ASGI app."""
+
+    def __init__(self, settings: Settings, names: Sequence[str] = SERVICES, clock: Clock | None = None) -> None:
+        self.settings = settings
+        ports_of = make_ports(settings, clock)
+        self.ports = {name: ports_of(name) for name in names}
+        self.services: dict[str, Service] = {
+            name: import_module(f"terrazzo_{name}.service").create(self.ports[name]) for name in names
+        }
+        self.app: Asgi = Front(list(self.services.values()))
+
+    def start(self) -> None:
+        for service in self.services.values():
+            service.start()
+
+    def stop(self) -> None:
+        """Finish what is in hand, then close everything."""
+        for service in self.services.values():
+            service.stop()
+        for ports in self.ports.values():
+            ports.database.close()
+        next(iter(self.ports.values())).bus.close()
+
+    def step(self) -> int:
+        """One turn of every loop, in this thread and in a fixed order; for tests."""
+        return sum(service.step() for service in self.services.values())
+
+    def admin_key(self) -> str:
+        """A fresh admin key of the default organisation. Needs the task service in this process."""
+        bootstrap: Callable[[Service, Ports], str] = import_module("terrazzo_task.service").bootstrap_key
+        return bootstrap(self.services["task"], self.ports["task"])
+
+
+class Front:
+    """Sends each request to the service whose prefix it has. `/healthz` answers for the process."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._names = [service.name for service in services]
+        self._routes = sorted(
+            ((prefix, service.app) for service in services for prefix in service.prefixes),
+            key=lambda route: -len(route[0]),
+        )
+        self._fallback = services[0].app  # answers 404 in the one error shape
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        path = scope.get("path", "")
+        if path == "/healthz":
+            body = {"status": "ok", "version": __version__, "services": self._names}
+            await _send_json(send, body)
+            return
+        app: Any = self._fallback
+        for prefix, candidate in self._routes:
+            if path == prefix or path.startswith(prefix + "/"):
+                app = candidate
+                break
+        await app(scope, receive, send)
+
+
+async def _lifespan(receive: Any, send: Any) -> None:
+    while True:
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+async def _send_json(send: Any, document: dict[str, Any]) -> None:
+    body = json.dumps(document).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
