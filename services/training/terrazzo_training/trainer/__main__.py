@@ -47,7 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
             emit=_print if is_writer else _keep_quiet, stop=stop)  # fmt: skip
     except TrainerError as error:
         if is_writer:
-            _print({"event": "failed", "error": type(error).__name__, "message": str(error), "exit": error.exit_code})
+            _print(
+                {"event": "failed", "error": type(error).__name__, "message": str(error), "exit": error.exit_code}
+            )
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
     finally:

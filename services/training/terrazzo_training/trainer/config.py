@@ -199,7 +199,9 @@ def _typed(name: str, value: object, hint: object) -> object:
             return float(value)
         if isinstance(kind, type) and isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
             return value
-    names = " or ".join("null" if kind is types.NoneType else str(getattr(kind, "__name__", kind)) for kind in accepted)
+    names = " or ".join(
+        "null" if kind is types.NoneType else str(getattr(kind, "__name__", kind)) for kind in accepted
+    )
     raise ConfigError(name, value, f"must be {names}")
 
 

@@ -114,7 +114,7 @@ def _axis_positions(
         start = rng.uniform(low, high)
     else:
         start = float(np.clip(centre + 0.5 - rng.uniform(0.2, 0.8) * window, low, high))
-    return start + (np.arange(crop_px) + 0.5) / scale - 0.5
+    return start + (np.arange(crop_px, dtype=np.float64) + 0.5) / scale - 0.5
 
 
 def resample(
@@ -158,7 +158,11 @@ def _mirror(positions: NDArray[np.int64], length: int) -> NDArray[np.int64]:
 
 
 def _turn(
-    image_SSC: NDArray[np.float32], labels_SS: NDArray[np.uint16], rng: np.random.Generator, *, any_orientation: bool
+    image_SSC: NDArray[np.float32],
+    labels_SS: NDArray[np.uint16],
+    rng: np.random.Generator,
+    *,
+    any_orientation: bool,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
     mirrored, quarters = bool(rng.integers(2)), int(rng.integers(4))
     if mirrored:

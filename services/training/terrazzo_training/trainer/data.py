@@ -15,8 +15,8 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from terrazzo_schema.split import is_held_out
 
+from terrazzo_schema.split import is_held_out
 from terrazzo_training.trainer.errors import DataError
 
 Image = NDArray[np.uint8]
@@ -204,7 +204,9 @@ def decode_image(data: bytes, where: str) -> Image:
 def check_sizes(sample_id: str, image_HWC: Image, labels_HW: Labels) -> None:
     """Raise DataError unless labels and image have the same height and width."""
     if image_HWC.ndim != 3 or image_HWC.shape[2] != 3 or image_HWC.dtype != np.uint8:
-        raise DataError(f"sample {sample_id}: image is {image_HWC.dtype} {image_HWC.shape}, must be uint8 (H, W, 3)")
+        raise DataError(
+            f"sample {sample_id}: image is {image_HWC.dtype} {image_HWC.shape}, must be uint8 (H, W, 3)"
+        )
     if labels_HW.shape != image_HWC.shape[:2]:
         raise DataError(
             f"sample {sample_id}: labels are {labels_HW.shape}, image is {image_HWC.shape[:2]} (height, width); "

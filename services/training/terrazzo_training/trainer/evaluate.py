@@ -119,7 +119,9 @@ def measures(counts_TK: NDArray[np.int64], tree: ClassTree) -> dict[str, Any]:
     }
 
 
-def _roll_up(counts_TK: NDArray[np.int64], tree: ClassTree, depth: int) -> tuple[tuple[int, ...], NDArray[np.int64]]:
+def _roll_up(
+    counts_TK: NDArray[np.int64], tree: ClassTree, depth: int
+) -> tuple[tuple[int, ...], NDArray[np.int64]]:
     column_groups = tree.group_of_leaf(depth)
     group_ids = tuple(sorted(set(column_groups)))
     counts_GG = np.zeros((len(group_ids), len(group_ids)), dtype=np.int64)
@@ -142,5 +144,7 @@ def _scores(class_ids: tuple[int, ...], counts_KK: NDArray[np.int64]) -> dict[st
     return {
         "miou": float(iou_K[truth_K > 0].mean()) if total else None,
         "pixel_accuracy": float(hits_K.sum() / total) if total else None,
-        "iou_per_class": {str(c): None if np.isnan(v) else float(v) for c, v in zip(class_ids, iou_K, strict=True)},
+        "iou_per_class": {
+            str(c): None if np.isnan(v) else float(v) for c, v in zip(class_ids, iou_K, strict=True)
+        },
     }

@@ -47,7 +47,9 @@ def export(model: Segmenter, tree: ClassTree, config: RunConfig, repository: Pat
     staging.mkdir()
     try:
         scripted.save(str(staging / "model.pt"))
-        write_atomically(staging / "terrazzo.json", json.dumps(_description(model, tree, config), indent=2).encode())
+        write_atomically(
+            staging / "terrazzo.json", json.dumps(_description(model, tree, config), indent=2).encode()
+        )
         write_atomically(folder / "config.pbtxt", _triton_config(model, tree, config).encode())
         if version.exists():
             version.rename(retired := folder / f".{version.name}.{os.getpid()}.old")
@@ -73,7 +75,9 @@ def _trace(model: nn.Module, stride_px: int) -> torch.jit.ScriptModule:
         scripted = torch.jit.trace(model, example(2, 4 * stride_px, 6 * stride_px))  # type: ignore[no-untyped-call]
         for shape in ((2, 4 * stride_px, 6 * stride_px), (1, 8 * stride_px, 3 * stride_px)):
             image = example(*shape)
-            for name, expected, exported in zip(("logits", "embedding"), model(image), scripted(image), strict=True):
+            for name, expected, exported in zip(
+                ("logits", "embedding"), model(image), scripted(image), strict=True
+            ):
                 difference = float((expected - exported).abs().max()) if expected.shape == exported.shape else None
                 if difference is None or not difference <= TOLERANCE:
                     raise ExportError(

@@ -23,7 +23,14 @@ Emit = Callable[[dict[str, Any]], None]
 
 
 def train(
-    config: RunConfig, trainer: Trainer, sampler: CropSampler, *, steps_per_epoch: int, out: Path, emit: Emit, stop: Event
+    config: RunConfig,
+    trainer: Trainer,
+    sampler: CropSampler,
+    *,
+    steps_per_epoch: int,
+    out: Path,
+    emit: Emit,
+    stop: Event,
 ) -> str:
     """Run the steps that are left, from ``out``/checkpoint.pt where there is one.
 

@@ -86,7 +86,9 @@ def class_weights(
     return _weights_of(pixels_K, in_images_K, scheme)
 
 
-def _weights_of(pixels_K: NDArray[np.float64], in_images_K: NDArray[np.float64], scheme: str) -> NDArray[np.float64]:
+def _weights_of(
+    pixels_K: NDArray[np.float64], in_images_K: NDArray[np.float64], scheme: str
+) -> NDArray[np.float64]:
     present_K = pixels_K > 0
     weights_K = np.ones_like(pixels_K)
     if not present_K.any():

@@ -31,7 +31,9 @@ class Processes:
         """
         world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
         if config.batch_size < world:
-            raise ConfigError("batch_size", config.batch_size, f"must be at least the {world} processes of the run")
+            raise ConfigError(
+                "batch_size", config.batch_size, f"must be at least the {world} processes of the run"
+            )
         local_world = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         device = torch.device("cpu")
         if torch.cuda.is_available():
@@ -83,7 +85,7 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         count = x.numel() // x.shape[1]
         local = torch.cat([x.sum(dim=(0, 2, 3)), (x * x).sum(dim=(0, 2, 3)), x.new_tensor([float(count)])])
-        sums = differentiable_all_reduce(local)
+        sums: Tensor = differentiable_all_reduce(local)  # type: ignore[no-untyped-call]
         channels, total = x.shape[1], sums[-1].detach()
         mean = sums[:channels] / total
         variance = sums[channels : 2 * channels] / total - mean * mean
@@ -94,7 +96,8 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
                 if self.num_batches_tracked is not None:
                     self.num_batches_tracked.add_(1)
         gain = self.weight * torch.rsqrt(variance + self.eps)
-        return x * gain[None, :, None, None] + (self.bias - mean * gain)[None, :, None, None]
+        shift = self.bias - mean * gain
+        return x * gain[None, :, None, None] + shift[None, :, None, None]
 
 
 def synchronise_batch_norm(model: nn.Module, processes: Processes) -> nn.Module:
@@ -102,7 +105,7 @@ def synchronise_batch_norm(model: nn.Module, processes: Processes) -> nn.Module:
     if processes.world == 1:
         return model
     if processes.device.type == "cuda":
-        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return converted
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
@@ -115,7 +118,7 @@ def plain_batch_norm(model: nn.Module) -> nn.Module:
     """Undo ``synchronise_batch_norm`` so that the model can be traced and served by one process."""
     for module in model.modules():
         if isinstance(module, SynchronisedBatchNorm):
-            module.__class__ = nn.BatchNorm2d
+            setattr(module, "__class__", nn.BatchNorm2d)  # noqa: B010
         for name, child in module.named_children():
             if isinstance(child, nn.SyncBatchNorm):
                 norm = nn.BatchNorm2d(child.num_features, eps=child.eps, momentum=child.momentum)

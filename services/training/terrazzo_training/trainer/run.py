@@ -61,9 +61,7 @@ def run(
     trainer, sampler, steps_per_epoch = prepare(config, training, tree, processes)
     emit({"event": "started", "run_id": config.run_id, "num_training": len(training), "num_held_out": len(held_out),
           "steps": trainer.num_steps, "device": str(processes.device), "processes": processes.world})  # fmt: skip
-    stop_reason = train(
-        config, trainer, sampler, steps_per_epoch=steps_per_epoch, out=out, emit=emit, stop=stop
-    )
+    stop_reason = train(config, trainer, sampler, steps_per_epoch=steps_per_epoch, out=out, emit=emit, stop=stop)
 
     began = time.monotonic()
     metrics = evaluate(trainer.best_model, held_out, tree, config, processes)

@@ -49,13 +49,18 @@ class Trainer:
     """Model, optimizer and progress of one run in one process."""
 
     def __init__(
-        self, config: RunConfig, model: Segmenter, loss: HierarchicalCrossEntropy, processes: Processes, num_steps: int
+        self,
+        config: RunConfig,
+        model: Segmenter,
+        loss: HierarchicalCrossEntropy,
+        processes: Processes,
+        num_steps: int,
     ) -> None:
         self.config, self.processes, self.num_steps = config, processes, num_steps
         self.dtype: torch.dtype = getattr(torch, config.dtype)
         self.layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.model = model.to(device=processes.device, dtype=self.dtype)
-        self.model.to(memory_format=self.layout)
+        self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.model) if config.ema_decay else None
         self.parallel = processes.wrap(self.model)
         self.loss = loss.to(device=processes.device, dtype=self.dtype)
@@ -100,7 +105,9 @@ class Trainer:
 
     def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         device = self.processes.device
-        images_NCHW = torch.from_numpy(batch.images_NCHW).to(device, self.dtype).contiguous(memory_format=self.layout)
+        images_NCHW = (
+            torch.from_numpy(batch.images_NCHW).to(device, self.dtype).contiguous(memory_format=self.layout)
+        )
         targets_NHW = torch.from_numpy(batch.targets_NHW).to(device)
         with torch.autocast(device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
             logits_NKHW, _ = self.parallel(images_NCHW)

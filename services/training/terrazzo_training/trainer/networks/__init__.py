@@ -13,7 +13,7 @@ from terrazzo_training.trainer.errors import ConfigError
 _MEAN = (123.675, 116.28, 103.53)
 _STD = (58.395, 57.12, 57.375)
 
-BUILT_IN = ("unet_small", "fast_scnn", "bisenet_v2")
+BUILT_IN = ("unet_small", "fast_scnn")
 
 
 class Network(Protocol):
@@ -73,10 +73,6 @@ def build(arch: str, num_classes: int) -> Segmenter:
         from terrazzo_training.trainer.networks.fast_scnn import FastSCNN
 
         return Segmenter(FastSCNN(num_classes))
-    if arch == "bisenet_v2":
-        from terrazzo_training.trainer.networks.bisenet_v2 import BiSeNetV2
-
-        return Segmenter(BiSeNetV2(num_classes))
     if arch.startswith("smp:"):
         from terrazzo_training.trainer.networks.smp import SmpNetwork
 
