@@ -1,0 +1,1 @@
+"""Tables, the model runtime, the mask storage service."""

@@ -1,0 +1,1 @@
+"""Pure code: windows, summaries, model descriptions. No IO, no clock."""

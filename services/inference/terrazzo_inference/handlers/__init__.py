@@ -1,0 +1,1 @@
+"""What the service does: projects and samples, models, jobs, and the predicting itself."""

@@ -1,0 +1,181 @@
+"""Doubles for the inference tests: tiny TorchScript models, mask storage, and a driver of the service."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from google.protobuf.message import Message
+from numpy.typing import NDArray
+from PIL import Image
+from starlette.testclient import TestClient
+from terrazzo_runtime.service import Ports, Service
+from terrazzo_schema.events import (
+    BatchChosen,
+    Event,
+    ModelPromoted,
+    ProjectCreated,
+    SampleAdded,
+    SampleRef,
+    unwrap,
+    wrap,
+)
+from terrazzo_schema.ids import content_hash, sample_id_of
+from terrazzo_schema.rest.mask_storage import Provenance
+
+ORGANISATION = "org_test0001"
+PROJECT = "prj_test0001"
+CLASS_IDS = (3, 7, 9)
+M = TypeVar("M", bound=Message)
+
+
+class BrightnessModel(torch.nn.Module):
+    """Pointwise: the nearer a pixel's mean is to a class's grey, the more probable the class."""
+
+    def __init__(self, greys: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("greys", torch.tensor(list(greys)).view(1, -1, 1, 1))
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        grey = image.mean(dim=1, keepdim=True)
+        return -(grey - self.greys).abs() / 16.0, image.mean(dim=(2, 3)) + 1.0
+
+
+def put_version(
+    repository: Path,
+    model_name: str,
+    version: int,
+    *,
+    model: torch.nn.Module | None = None,
+    class_ids: Sequence[int] = CLASS_IDS,
+    **description: Any,
+) -> Path:
+    """Write a version as the trainer's exporter does. `description` overrides terrazzo.json."""
+    folder = repository / model_name / str(version)
+    folder.mkdir(parents=True)
+    model = model or BrightnessModel(np.linspace(0, 255, len(class_ids)).tolist())
+    torch.jit.trace(model.eval(), torch.zeros(2, 3, 32, 64)).save(str(folder / "model.pt"))
+    document = {
+        "schema": 1,
+        "classes": list(class_ids),
+        "names": [f"class-{c}" for c in class_ids],
+        "tile_px": 64,
+        "overlap_px": 16,
+        "stride_px": 16,
+        "embedding_dim": 3,
+        "arch": "test",
+        "run_id": "run_test0001",
+    } | description
+    (folder / "terrazzo.json").write_text(json.dumps(document))
+    return folder
+
+
+def png(image_HWC: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image_HWC).save(file, "PNG")
+    return file.getvalue()
+
+
+class FakeMaskStorage:
+    """A double of the client towards mask storage. `failures` are raised, in order, before answers."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, bytes] = {}
+        self.stored: dict[str, tuple[NDArray[Any], Provenance]] = {}
+        self.failures: list[Exception] = []
+        self.num_puts = 0
+        self.images = SimpleNamespace(content=self._content)
+        self.masks = SimpleNamespace(put=self._put)
+
+    def client(self, service: str, organisation_id: str) -> Any:
+        assert (service, organisation_id) == ("inference", ORGANISATION)
+        return self
+
+    def add(self, image_HWC: NDArray[np.uint8]) -> SampleRef:
+        return self.add_bytes(png(image_HWC), *image_HWC.shape[:2])
+
+    def add_bytes(self, data: bytes, height: int, width: int) -> SampleRef:
+        image_hash = content_hash(data)
+        self.contents[image_hash] = data
+        return SampleRef(sample_id=sample_id_of(image_hash), image_hash=image_hash, height=height, width=width)
+
+    def _content(self, project_id: str, image_hash: str) -> bytes:
+        self._fail_if_told()
+        return self.contents[image_hash]
+
+    def _put(
+        self, project_id: str, labels_HW: NDArray[Any], *, provenance: Provenance, expected: tuple[int, int]
+    ) -> Any:
+        self._fail_if_told()
+        assert labels_HW.shape == expected
+        self.num_puts += 1
+        mask_id = content_hash(labels_HW.tobytes())
+        self.stored[mask_id] = (labels_HW, provenance)
+        return SimpleNamespace(mask_id=mask_id)
+
+    def _fail_if_told(self) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+
+
+@dataclass
+class Driver:
+    """The service and what surrounds it, as the tests speak of it."""
+
+    service: Service
+    ports: Ports
+    storage: FakeMaskStorage
+    repository: Path
+    http: TestClient
+    event_of: Callable[..., Event]
+    said: list[Event] = field(default_factory=list)
+
+    def hear(self, message: Message, key: str = "k", **context: Any) -> Event:
+        """Deliver an event to the service, as the consumer does."""
+        event = self.event_of(message, key=key, **context)
+        self.service.consumer.handle(wrap(event))
+        return event
+
+    def hear_again(self, event: Event) -> None:
+        self.service.consumer.handle(wrap(event))
+
+    def create_project(self) -> None:
+        self.hear(ProjectCreated(name="test", ontology_version=1, ontology_json="{}"), key=PROJECT)
+
+    def promote(self, version: int = 1, **model: Any) -> Event:
+        put_version(self.repository, "seg-test", version, **model)
+        return self.hear(
+            ModelPromoted(model_id=f"mdl_test000{version}", model_name="seg-test", version=version), key=PROJECT
+        )
+
+    def add_sample(self, image_HWC: NDArray[np.uint8]) -> SampleRef:
+        sample = self.storage.add(image_HWC)
+        self.hear(SampleAdded(sample=sample, name="a.png", split="train"), key=sample.sample_id)
+        return sample
+
+    def choose(
+        self, samples: Sequence[SampleRef], model_id: str = "mdl_test0001", batch: str = "bat_0001"
+    ) -> Event:
+        return self.hear(BatchChosen(batch_id=batch, model_id=model_id, samples=samples), key=batch)
+
+    def work(self, max_steps: int = 100) -> int:
+        """Run the worker until it has nothing to do now. Returns how many steps it took."""
+        (worker,) = self.service.workers
+        for step in range(max_steps):
+            if worker.run_once() == 0:
+                return step
+        raise AssertionError(f"still busy after {max_steps} steps")
+
+    def outbox(self, message_type: type[M]) -> list[M]:
+        """Every event of this type that was said, in order."""
+        outbox = self.service.uow.tables.outbox
+        with self.ports.database.read() as connection:
+            rows = connection.execute(outbox.select().order_by(outbox.c.sequence)).all()
+        return [m for row in rows if isinstance(m := unwrap(row.value).message, message_type)]
