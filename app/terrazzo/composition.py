@@ -5,10 +5,13 @@ Only here does code ask which preset is running, and only here do all five servi
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from terrazzo import __version__
@@ -22,6 +25,7 @@ from terrazzo_runtime.clock import Clock, SystemClock
 from terrazzo_runtime.database import Database, sqlite_url
 from terrazzo_runtime.service import Peers, Ports, Service
 from terrazzo_runtime.settings import SERVICES, Settings
+from terrazzo_schema.errors import Conflict
 
 Asgi = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 _TOKEN_VALID_S = 600
@@ -72,11 +76,34 @@ def make_ports(settings: Settings, clock: Clock | None = None) -> Callable[[str]
     return lambda name: Ports(settings, clock, database_of(name), bus, blobs_of(name), authority, peers)
 
 
+def hold(data_dir: Path, names: Sequence[str]) -> list[int]:
+    """Lock each service's place in the data folder; two processes of one service would share its lane
+    of the bus. The locks end with the process. Raises Conflict."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    handles = []
+    for name in names:
+        handle = os.open(data_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            for held in (*handles, handle):
+                os.close(held)
+            raise Conflict(
+                f"another process runs the {name} service on {data_dir}",
+                field="data_dir",
+                value=data_dir,
+                remedy="stop it, or give another --data-dir",
+            ) from None
+        handles.append(handle)
+    return handles
+
+
 class System:
     """Some or all of the services in one process, behind one ASGI app."""
 
     def __init__(self, settings: Settings, names: Sequence[str] = SERVICES, clock: Clock | None = None) -> None:
         self.settings = settings
+        self._locks = hold(settings.data_dir, names)
         ports_of = make_ports(settings, clock)
         self.ports = {name: ports_of(name) for name in names}
         self.services: dict[str, Service] = {
@@ -95,6 +122,8 @@ class System:
         for ports in self.ports.values():
             ports.database.close()
         next(iter(self.ports.values())).bus.close()
+        for lock in self._locks:
+            os.close(lock)
 
     def step(self) -> int:
         """One turn of every loop, in this thread and in a fixed order; for tests."""

@@ -47,7 +47,8 @@ def test_every_group_gets_every_record_of_its_topics(bus_factory: BusFactory) ->
     bus = bus_factory()
     bus.publish([record(1), record(2, topic="other"), record(3)])
     assert sorted(drain(bus, "a")) == sorted(drain(bus, "b")) == ["evt_1", "evt_3"]
-    assert drain(bus, "c", ("t", "other")) and drain(bus, "a") == []
+    assert len(drain(bus, "c", ("t", "other"))) == 3
+    assert drain(bus, "a") == []
 
 
 def test_records_of_a_key_come_in_order_and_across_keys_in_any(bus_factory: BusFactory) -> None:

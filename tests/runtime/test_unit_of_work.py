@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -46,8 +46,8 @@ def ports(ports_factory: Callable[..., Ports]) -> Ports:
 
 
 @pytest.fixture
-def uow(ports: Ports) -> Iterator[UnitOfWork[Notes]]:
-    yield UnitOfWork("qa", ports.database, TABLES, Notes, ports.clock)
+def uow(ports: Ports) -> UnitOfWork[Notes]:
+    return UnitOfWork("qa", ports.database, TABLES, Notes, ports.clock)
 
 
 def publish(tx: Any, sample_id: str = "smp_1") -> None:
@@ -61,10 +61,15 @@ def notes(uow: UnitOfWork[Notes]) -> list[str]:
 
 def test_state_and_events_are_committed_together_or_not_at_all(uow: UnitOfWork[Notes], ports: Ports) -> None:
     relay = Relay(ports.database, TABLES, ports.bus)
-    with pytest.raises(RuntimeError), uow.begin() as tx:
-        tx.store.add("lost")
-        publish(tx)
-        raise RuntimeError("crash")
+
+    def write_then_crash() -> None:
+        with uow.begin() as tx:
+            tx.store.add("lost")
+            publish(tx)
+            raise RuntimeError("crash")
+
+    with pytest.raises(RuntimeError):
+        write_then_crash()
     assert notes(uow) == []
     assert relay.waiting() == 0
     with uow.begin() as tx:

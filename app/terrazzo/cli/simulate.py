@@ -130,8 +130,9 @@ def _print_summary(summary: dict[str, Any], out: Path, embedded: bool) -> None:
         )
     totals = summary["totals"]
     typer.echo(
-        f"\n{totals['tasks_created']} tasks, {totals['tasks_leaked']} leaked; {totals['events_published']} events, "
-        f"{totals['dead_letters']} dead letters; {totals['wall_s']:.0f} s, {totals['peak_memory_mb']:.0f} MiB at most"
+        f"\n{totals['tasks_created']} tasks, {totals['tasks_leaked']} leaked; "
+        f"{totals['events_published']} events, {totals['dead_letters']} dead letters; "
+        f"{totals['wall_s']:.0f} s, {totals['peak_memory_mb']:.0f} MiB at most"
     )
     typer.echo(f"\nThe report:          {out / 'report.html'}\nThe figures:         {out / 'summary.json'}")
     if embedded:

@@ -91,7 +91,7 @@ class Loop:
             model = self._train(commit_id, index)
         with self.stage(index, "promote"):
             promoted = self._promote(model)
-        consensus = [c for c in self.client.consensus.list(self.project_id, batch_id=batch.batch_id)]
+        consensus = list(self.client.consensus.list(self.project_id, batch_id=batch.batch_id))
         returned = sum(w.submission.state == "returned" for w in self._with_states(works))
         return RoundResult(
             index=index,

@@ -108,10 +108,14 @@ def unwrap(data: bytes) -> Event:
         message.ParseFromString(envelope.data)
     except DecodeError as error:
         raise CorruptInput(f"event {envelope.id} is no {envelope.type}: {error}", field="data") from error
+    try:
+        time = envelope.time.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise CorruptInput(f"event {envelope.id} has no valid time: {error}", field="time") from error
     return Event(
         id=envelope.id,
         source=envelope.source,
-        time=envelope.time.ToDatetime(tzinfo=UTC),
+        time=time,
         organisation_id=envelope.organisation_id,
         project_id=envelope.project_id,
         key=envelope.key,

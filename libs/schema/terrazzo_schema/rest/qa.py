@@ -33,8 +33,11 @@ class CheckView(View):
 
 
 class CheckSettingsView(View):
+    """Every setting with the value in force. `problem` says why those given with the project were refused."""
+
     project_id: str
     settings: dict[str, Any]
+    problem: str | None = None
 
 
 class CheckSettingsUpdate(Command):
