@@ -1,0 +1,1 @@
+"""The mask storage service: images, label maps, dataset versions; import and export."""

@@ -1,0 +1,1 @@
+"""What the mask storage service stands on: its tables and its store."""

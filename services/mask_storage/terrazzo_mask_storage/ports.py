@@ -1,0 +1,167 @@
+"""What the mask storage's handlers need of the world beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from terrazzo_mask_storage.domain.blame import Origin
+from terrazzo_mask_storage.domain.packs import Part
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose things: every query is inside one organisation and one project."""
+
+    organisation_id: str
+    project_id: str
+
+
+@dataclass(frozen=True)
+class Project:
+    name: str
+    held_out_percent: int
+    ontology_version: int
+    ontology_json: str
+
+
+@dataclass(frozen=True)
+class Image:
+    image_hash: str
+    sample_id: str
+    names: tuple[str, ...]
+    attributes: Mapping[str, str]
+    height: int
+    width: int
+    channels: int
+    media_type: str
+    size_bytes: int
+    created_at: datetime
+
+    @property
+    def name(self) -> str:
+        return self.names[0]
+
+
+@dataclass(frozen=True)
+class Mask:
+    """`counts` is class id -> pixels; `size_bytes` all that the mask needs, tiles it shares with others included."""
+
+    mask_id: str
+    height: int
+    width: int
+    dtype: str
+    counts: Mapping[int, int]
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """A MaskAccepted that was heard: the sample's label from then on."""
+
+    sample_id: str
+    task_id: str
+    revision: int
+    mask_id: str
+    decided_by: str
+    submission_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Commit:
+    commit_id: str
+    tree_id: str
+    branch: str
+    parent_ids: tuple[str, ...]
+    message: str
+    author: str
+    num_samples: int
+    num_changed: int
+    counts: Mapping[int, int]
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Tag:
+    name: str
+    commit_id: str
+    created_at: datetime
+
+
+class Store(Protocol):
+    """The service's tables. `add_*` of a thing that is there already changes nothing unless said otherwise."""
+
+    # projects
+    def project(self, scope: Scope) -> Project | None: ...
+    def put_project(self, scope: Scope, project: Project) -> None:
+        """Add or replace."""
+        ...
+
+    # images
+    def image(self, scope: Scope, image_hash: str) -> Image | None: ...
+    def images_of(self, scope: Scope, sample_ids: Sequence[str]) -> dict[str, Image]:
+        """By sample id; those that are not known are left out."""
+        ...
+
+    def images(self, scope: Scope, after: str, limit: int) -> list[Image]:
+        """By image hash."""
+        ...
+
+    def add_image(self, scope: Scope, image: Image) -> None: ...
+    def rename_image(
+        self, scope: Scope, image_hash: str, names: Sequence[str], attributes: Mapping[str, str]
+    ) -> None: ...
+
+    # parts
+    def parts(self, organisation_id: str, digests: Iterable[str]) -> dict[str, Part]: ...
+    def add_parts(self, organisation_id: str, parts: Iterable[Part]) -> None: ...
+
+    # pyramids
+    def pyramid(self, scope: Scope, image_hash: str) -> str | None:
+        """Digest of the part that lists an image's tiles."""
+        ...
+
+    def add_pyramid(self, scope: Scope, image_hash: str, digest: str) -> None: ...
+
+    # masks
+    def mask(self, scope: Scope, mask_id: str) -> Mask | None: ...
+    def masks(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, Mask]: ...
+    def add_mask(self, scope: Scope, mask: Mask) -> None: ...
+    def origins(self, scope: Scope, mask_id: str) -> list[tuple[str, Origin]]:
+        """(sample id, origin), in the order in which they were told."""
+        ...
+
+    def add_origin(self, scope: Scope, mask_id: str, sample_id: str, origin: Origin) -> None: ...
+
+    # accepted masks and working sets
+    def acceptances(self, scope: Scope, sample_id: str) -> list[Acceptance]: ...
+    def put_acceptance(self, scope: Scope, acceptance: Acceptance) -> None: ...
+    def staged(self, scope: Scope, branch: str) -> dict[str, str | None]:
+        """Sample id -> mask id (None: it is to be removed), by sample id."""
+        ...
+
+    def stage(self, scope: Scope, branch: str, items: Mapping[str, str | None]) -> None:
+        """Add or replace."""
+        ...
+
+    def unstage(self, scope: Scope, branch: str, sample_ids: Iterable[str]) -> None: ...
+
+    # history
+    def head(self, scope: Scope, branch: str) -> str | None: ...
+    def set_head(self, scope: Scope, branch: str, commit_id: str) -> None: ...
+    def branches(self, scope: Scope) -> list[tuple[str, str]]: ...
+    def commit(self, scope: Scope, commit_id: str) -> Commit | None: ...
+    def commits_like(self, scope: Scope, prefix: str) -> list[str]:
+        """At most two ids that start so: one means that the prefix is clear."""
+        ...
+
+    def add_commit(self, scope: Scope, commit: Commit) -> None: ...
+    def tag(self, scope: Scope, name: str) -> Tag | None: ...
+    def tags(self, scope: Scope, after: str, limit: int) -> list[Tag]: ...
+    def add_tag(self, scope: Scope, tag: Tag) -> None: ...
+
+
+ReadPart = Callable[[str], bytes]
+"""The bytes of a part, by digest."""

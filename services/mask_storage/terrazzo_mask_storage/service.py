@@ -1,0 +1,36 @@
+"""The mask storage service, put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from terrazzo_runtime.service import Ports, Service, assemble, handle
+
+from terrazzo_mask_storage import consumers
+from terrazzo_mask_storage.adapters import tables
+from terrazzo_mask_storage.adapters.store import SqlStore
+from terrazzo_mask_storage.api import routers
+from terrazzo_mask_storage.handlers.deps import Deps
+from terrazzo_mask_storage.handlers.parts import PackCache
+
+NAME = "mask_storage"
+VERSION = "0.1.0"
+MIGRATIONS = Path(__file__).parent / "adapters" / "migrations" / "versions"
+
+
+def create(ports: Ports) -> Service:
+    service = assemble(
+        NAME,
+        ("/v1/images", "/v1/masks", "/v1/datasets"),
+        ports,
+        tables=tables.runtime,
+        make_store=SqlStore,
+        migrations=MIGRATIONS,
+        version=VERSION,
+    )
+    deps = Deps(service.uow, ports.blobs, PackCache(ports.blobs), ports.clock, ports.settings)
+    service.app.state.deps = deps
+    for router in routers:
+        service.app.include_router(router)
+    handle(service, ports, consumers.handlers_of(deps))
+    return service
