@@ -1,0 +1,1 @@
+"""The QA service: checks, consensus, adjudication, audits, scorecards."""

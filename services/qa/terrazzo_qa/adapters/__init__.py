@@ -1,0 +1,1 @@
+"""The QA service's tables and the services that it asks."""

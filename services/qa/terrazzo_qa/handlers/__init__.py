@@ -1,0 +1,1 @@
+"""Commands: each takes an open transaction and makes one commit's worth of change."""
