@@ -231,24 +231,26 @@ def _staple(
         return majority, _shares(table, majority.winner_T), 0
     # Equal votes with unequal weights: the weight decides, so that the order stays canonical.
     order_R = table.canonical_R[np.argsort(weight_R[table.canonical_R], kind="stable")]
-    tuple_TR = table.tuple_TR[contested_T][:, order_R]
-    pixels_T = table.pixels_T[contested_T]
     # Tuples in an order of their own too: sums over tuples run through the same terms in the same order.
-    row_order = np.lexsort(tuple_TR.T[::-1])
+    rows = np.flatnonzero(contested_T)
+    rows = rows[np.lexsort(table.tuple_TR[rows][:, order_R[::-1]].T)]
+    tuple_TR = table.tuple_TR[rows][:, order_R]
+    # Only the classes that are contested: one that occurs elsewhere alone must not matter.
+    contested_K = np.setdiff1d(tuple_TR, [0])
     fitted = staple.fit(
-        tuple_TR[row_order],
-        pixels_T[row_order],
-        len(table.class_ids),
+        np.where(tuple_TR > 0, np.searchsorted(contested_K, tuple_TR) + 1, 0),
+        table.pixels_T[rows],
+        contested_K.size,
         weight_R[order_R],
-        _prior(prior, table.class_ids),
+        _prior(prior, tuple(table.class_ids[index - 1] for index in contested_K)),
         max_iterations,
     )
-    partial = _decide(tuple_TR[row_order], fitted.posterior_TR, np.ones(len(row_order)))
-    rows = np.flatnonzero(contested_T)[row_order]
+    partial = _decide(tuple_TR, fitted.posterior_TR, np.ones(rows.size))
     winner_T, posterior_T, tied_T = majority.winner_T.copy(), majority.posterior_T.copy(), majority.tied_T.copy()
     winner_T[rows], posterior_T[rows], tied_T[rows] = partial.winner_T, partial.posterior_T, partial.tied_T
-    confusion_RKK = np.empty_like(fitted.confusion_RKK)
-    confusion_RKK[order_R] = fitted.confusion_RKK
+    confusion_RKK = _shares(table, winner_T)
+    confusion_RKK[:, contested_K - 1, :] = 0.0
+    confusion_RKK[np.ix_(order_R, contested_K - 1, contested_K - 1)] = fitted.confusion_RKK
     return _Decision(winner_T, posterior_T, tied_T), confusion_RKK, fitted.iterations
 
 

@@ -4,7 +4,9 @@ What a file is, its first bytes say; a name is never trusted. A file's stated si
 decoded. The values come back as they are in the file: which class they mean is the ontology's business.
 """
 
+import ast
 import io
+import re
 import struct
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,8 @@ MAX_PIXELS = 2**28
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 TIFF_MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 NPY_MAGIC = b"\x93NUMPY"
+NPY_HEADER_BYTES_MAX = 10_000
+NPY_WHOLE = re.compile(r"[<>|=]?(?:[ui][1248]|b1)\Z")
 TAKEN = "an 8 or 16 bit index PNG, a palette PNG, an 8 or 16 bit grayscale TIFF or a .npy array"
 OTHER_MAGICS = {
     b"\xff\xd8\xff": "a JPEG, which changes class ids",
@@ -157,27 +161,41 @@ def _decoded(image: "Image.Image") -> LabelMap:
 
 
 def _read_npy(data: bytes, max_pixels: int) -> LabelMap:
-    stream = io.BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(stream)
-        if version not in ((1, 0), (2, 0)):
-            raise UnsupportedMask(f".npy version {version}: 1.0 and 2.0 are read")
-        read_header = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    dtype, shape, fortran_order, body = _npy_header(data)
+    if dtype is None or len(shape) != 2:
+        raise UnsupportedMask(
+            f"the .npy array is {dtype or 'not of integers'} {shape}: uint8 or uint16 (H, W) is wanted"
         )
-        shape, fortran_order, dtype = read_header(stream)
-    except MaskError:
-        raise
-    except DECODER_ERRORS as error:
+    height, width = shape
+    _require_size(height, width, max_pixels)
+    num_bytes = height * width * dtype.itemsize
+    if len(data) - body != num_bytes:
+        raise CorruptMask(
+            f"the .npy file holds {len(data) - body} bytes of pixels where {shape} {dtype} has {num_bytes}"
+        )
+    values_HW = np.frombuffer(data, dtype=dtype, offset=body)
+    return _narrowed(values_HW.reshape(shape, order="F" if fortran_order else "C"))
+
+
+def _npy_header(data: bytes) -> tuple[np.dtype[Any] | None, tuple[int, ...], bool, int]:
+    """(dtype or None where not whole numbers, shape, Fortran order, offset of the pixels) of a .npy file.
+
+    Read here (NEP 1: versions 1 to 3) because numpy's own reader also evaluates headers of Python 2, structured
+    dtypes and pickles.
+    """
+    length_bytes = 2 if data[6:7] == b"\x01" else 4
+    body = 8 + length_bytes + int.from_bytes(data[8 : 8 + length_bytes], "little")
+    if data[6:7] not in (b"\x01", b"\x02", b"\x03") or body > NPY_HEADER_BYTES_MAX or body > len(data):
+        raise CorruptMask("the .npy header has an unknown version, is truncated or too long")
+    try:
+        header = ast.literal_eval(data[8 + length_bytes : body].decode("utf-8").strip())
+        descr, shape, fortran_order = header["descr"], header["shape"], header["fortran_order"]
+    except (ValueError, SyntaxError, TypeError, LookupError, MemoryError, RecursionError) as error:
         raise CorruptMask(f"the .npy header is damaged: {error}") from error
-    if dtype.kind not in "uib" or len(shape) != 2:
-        raise UnsupportedMask(f"the .npy array is {dtype} {shape}: a label map is uint8 or uint16 (H, W)")
-    _require_size(*shape, max_pixels)
-    num_bytes = shape[0] * shape[1] * dtype.itemsize
-    body = data[stream.tell() :]
-    if len(body) != num_bytes:
-        raise CorruptMask(f"the .npy file holds {len(body)} bytes of pixels where {shape} {dtype} has {num_bytes}")
-    return _narrowed(np.frombuffer(body, dtype=dtype).reshape(shape, order="F" if fortran_order else "C"))
+    if not isinstance(shape, tuple) or not all(isinstance(size, int) and size >= 0 for size in shape):
+        raise CorruptMask(f"the .npy header states the shape {str(shape)[:60]}")
+    whole = isinstance(descr, str) and NPY_WHOLE.match(descr)
+    return np.dtype(descr) if whole else None, shape, bool(fortran_order), body
 
 
 def _narrowed(values_HW: NDArray[Any]) -> LabelMap:

@@ -153,7 +153,8 @@ def _rings(
             if turns_after[edge]:
                 ring.append(corners[after])
             edge = after
-        yield owners[start], tuple(ring)
+        # The walk ended where it began: its last turn is the ring's first.
+        yield owners[start], (ring[-1], *ring[:-1])
 
 
 def _signed_area(ring: Ring) -> float:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ANCHOR = 1.0  # agreed pixels that are assumed per contested pixel, for each class
-SMOOTHING = 0.5  # pixels added to each cell of a confusion matrix: no vote is impossible
+SMOOTHING = 1.0  # pixels added to each row of a confusion matrix, spread evenly: no vote is impossible
 TOLERANCE = 1e-5  # largest change of a posterior at which the iteration ends
 
 
@@ -140,7 +140,7 @@ def _estimate(
     """M-step: confusion matrices (R, K, K) from expected counts, the anchor and the smoothing."""
     num_classes = anchor_K.size
     num_annotators = class_TR.shape[1]
-    confusion_RKK = np.full((num_annotators, num_classes, num_classes), SMOOTHING)
+    confusion_RKK = np.full((num_annotators, num_classes, num_classes), SMOOTHING / num_classes)
     expected_TR = candidate_TR * pixels[:, None]
     for r in range(num_annotators):
         cells = class_TR * num_classes + class_TR[:, r][:, None]

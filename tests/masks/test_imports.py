@@ -1,0 +1,19 @@
+"""A service that imports the library at its start pays for numpy alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import terrazzo_masks
+
+HEAVY = ("scipy", "cv2", "torch", "PIL", "zstandard", "matplotlib")
+
+
+def test_importing_every_module_loads_nothing_heavy() -> None:
+    modules = [f"terrazzo_masks.{path.stem}" for path in Path(terrazzo_masks.__file__).parent.glob("[a-z]*.py")]
+    assert len(modules) > 10
+    code = f"import sys, {', '.join(modules)}; print([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
