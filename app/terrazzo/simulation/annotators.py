@@ -31,7 +31,6 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from terrazzo_masks.labels import LabelMap
 
 from terrazzo.simulation.label_regions import (
     Regions,
@@ -42,6 +41,7 @@ from terrazzo.simulation.label_regions import (
 )
 from terrazzo.simulation.scene_canvas import smooth_noise
 from terrazzo.simulation.timing import DEFAULT_TIME_MODEL, TimeModel
+from terrazzo_masks.labels import LabelMap
 
 Action = Literal["traced", "corrected", "accepted"]
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
 from terrazzo_masks.labels import LabelMap
 
 UNLABELLED_RGB = (120, 120, 120)

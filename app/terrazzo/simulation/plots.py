@@ -125,9 +125,9 @@ def draw_learning_curve(axes: Axes, summary: Json) -> None:
         axes.annotate(
             mark,
             (entry["num_labelled_total"], entry["model_miou"]),
-            xytext=(0, 9),
+            xytext=(7, -13),
             textcoords="offset points",
-            ha="center",
+            ha="left",
         )
     _share_axis(axes, y)
     axes.margins(x=0.14)

@@ -24,17 +24,25 @@ def write_report(summary: Json, gallery: Sequence[GalleryItem], out: Path) -> Pa
     `summary` follows docs/summary-schema.md. Pictures are made smaller until the file is under 6 MB.
     """
     path = out if out.suffix == ".html" else out / "report.html"
-    html = ""
+    html, figures = "", _figures(summary)
     for side_px in _GALLERY_SIDES_PX:
-        html = render(summary, gallery, side_px)
+        html = render(summary, gallery, side_px, figures)
         if len(html.encode()) < MAX_BYTES:
             break
     path.write_text(html, encoding="utf-8")
     return path
 
 
-def render(summary: Json, gallery: Sequence[GalleryItem], side_px: int = _GALLERY_SIDES_PX[0]) -> str:
-    """The page as text, gallery pictures at most `side_px` on their longer side."""
+def render(
+    summary: Json,
+    gallery: Sequence[GalleryItem],
+    side_px: int = _GALLERY_SIDES_PX[0],
+    figures: Mapping[str, Markup] | None = None,
+) -> str:
+    """The page as text, gallery pictures at most `side_px` on their longer side.
+
+    `figures` are drawn from the summary when they are not given.
+    """
     import jinja2
 
     environment = jinja2.Environment(
@@ -51,7 +59,7 @@ def render(summary: Json, gallery: Sequence[GalleryItem], side_px: int = _GALLER
         totals=summary["totals"],
         rounds=summary["rounds"],
         headlines=headlines(summary),
-        figures=_figures(summary),
+        figures=_figures(summary) if figures is None else figures,
         gallery=_gallery(summary, gallery, side_px),
         timing=timing.explain(),
     )

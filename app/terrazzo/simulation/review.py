@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from terrazzo_masks.labels import LabelMap
 
 from terrazzo.simulation.annotators import (
+    Action,
     Annotation,
     AnnotatorProfile,
     OntologyClass,
@@ -23,6 +24,7 @@ from terrazzo.simulation.annotators import (
 )
 from terrazzo.simulation.label_regions import unexplained_errors, within
 from terrazzo.simulation.timing import DEFAULT_TIME_MODEL, TimeModel
+from terrazzo_masks.labels import LabelMap
 
 # A candidate is taken over for a disputed region when it agrees with the reviewer on this share of it.
 _GOOD_ENOUGH = 0.8
@@ -66,12 +68,11 @@ def adjudicate(
 ) -> Annotation:
     """Settle a region (all arrays are its crop, (H, W)) on which the candidates differ.
 
-    For each disputed area the reviewer takes the candidate nearest to what he or she sees, or draws it when
-    none is good enough. `disputed_HW` defaults to wherever candidates differ; outside it the first candidate
-    stands, so put the consensus first. Raises ValueError without candidates or when shapes differ.
+    The first candidate is what is proposed as the settlement, so put the consensus first. Where the reviewer sees
+    it wrong, beyond what a boundary shift within the profile's tolerance explains, the candidate nearest to
+    what he or she sees is taken, or the area is drawn when none is good enough. Only `disputed_HW` is ever
+    changed (default: wherever candidates differ). Raises ValueError without candidates or when shapes differ.
     """
-    import cv2
-
     if not candidates:
         raise ValueError("adjudication needs at least one candidate mask, got none")
     for candidate_HW in candidates:
@@ -80,22 +81,32 @@ def adjudicate(
     if disputed_HW is None:
         disputed_HW = (stack_RHW != stack_RHW[0]).any(axis=0)
     drawn_HW, stats = draw(truth_HW, profile, rng, classes)
-    # Disputed specks within a brush's width of each other are one decision.
-    grouped_HW = within(disputed_HW, 2).astype(np.uint8)
-    count, groups_HW = cv2.connectedComponents(grouped_HW, connectivity=8)
-    area_G = np.bincount(groups_HW[disputed_HW], minlength=count)
-    agree_RG = np.stack(
-        [np.bincount(groups_HW[disputed_HW & (mask_HW == drawn_HW)], minlength=count) for mask_HW in stack_RHW]
-    )
-    best_G = agree_RG.argmax(axis=0)
-    drawn_anew_G = agree_RG.max(axis=0) < _GOOD_ENOUGH * area_G
-    chosen_HW = np.take_along_axis(stack_RHW, best_G[groups_HW][None], axis=0)[0]
-    settled_HW = np.where(drawn_anew_G[groups_HW] & (drawn_HW != 0), drawn_HW, chosen_HW)
-    result_HW = np.where(disputed_HW, settled_HW, stack_RHW[0])
-    seconds = time_model.seconds_to_correct(np.where(disputed_HW, chosen_HW, stack_RHW[0]), result_HW)
-    seconds += time_model.seconds_to_decide(int((area_G[1:] > 0).sum()))
+    chosen_HW, settled_HW, num_decisions = _settle(stack_RHW, drawn_HW, disputed_HW, profile.tolerance_px)
+    seconds = time_model.seconds_to_correct(chosen_HW, settled_HW) + time_model.seconds_to_decide(num_decisions)
     tracing_s = time_model.seconds_from_nothing(drawn_HW) * profile.speed_factor
-    return Annotation(result_HW, "corrected", seconds * profile.speed_factor, tracing_s, stats)
+    action: Action = "accepted" if np.array_equal(settled_HW, stack_RHW[0]) else "corrected"
+    return Annotation(settled_HW, action, seconds * profile.speed_factor, tracing_s, stats)
+
+
+def _settle(
+    stack_RHW: NDArray[Any], drawn_HW: LabelMap, disputed_HW: NDArray[np.bool_], tolerance_px: int
+) -> tuple[LabelMap, LabelMap, int]:
+    """Decide area by area: the mask of chosen candidates, the same with what was drawn anew, and the decisions."""
+    import cv2
+
+    glaring_HW = unexplained_errors(drawn_HW, stack_RHW[0], tolerance_px) & disputed_HW
+    # Specks within a brush's width of each other are one decision.
+    count, groups_HW = cv2.connectedComponents(within(glaring_HW, 2).astype(np.uint8), connectivity=8)
+    decided_HW = (groups_HW > 0) & disputed_HW
+    area_G = np.bincount(groups_HW[decided_HW], minlength=count)
+    agree_RG = np.stack(
+        [np.bincount(groups_HW[decided_HW & (mask_HW == drawn_HW)], minlength=count) for mask_HW in stack_RHW]
+    )
+    best_HW = agree_RG.argmax(axis=0)[groups_HW]
+    chosen_HW = np.where(decided_HW, np.take_along_axis(stack_RHW, best_HW[None], axis=0)[0], stack_RHW[0])
+    anew_G = agree_RG.max(axis=0) < _GOOD_ENOUGH * area_G
+    settled_HW = np.where(anew_G[groups_HW] & decided_HW & (drawn_HW != 0), drawn_HW, chosen_HW)
+    return chosen_HW, settled_HW, count - 1
 
 
 def audit(
