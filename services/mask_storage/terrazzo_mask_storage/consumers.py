@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from google.protobuf.message import Message
-from terrazzo_runtime.consumer import Handler
-from terrazzo_schema.events import Event, MaskAccepted, OntologyPublished, ProjectCreated
 
 from terrazzo_mask_storage.handlers.accepted import accept
 from terrazzo_mask_storage.handlers.deps import Deps
 from terrazzo_mask_storage.handlers.projects import add_project, publish_ontology
 from terrazzo_mask_storage.ports import Acceptance, Project, Scope
+from terrazzo_runtime.consumer import Handler
+from terrazzo_schema.events import Event, MaskAccepted, OntologyPublished, ProjectCreated
 
 
 def handlers_of(deps: Deps) -> dict[type[Message], Handler]:

@@ -47,7 +47,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Mask:
-    """`counts` is class id -> pixels; `size_bytes` all that the mask needs, tiles it shares with others included."""
+    """`counts` is class id -> pixels; `size_bytes` all that the mask needs, shared tiles included."""
 
     mask_id: str
     height: int

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from terrazzo_runtime.service import Ports, Service, assemble, handle
-
 from terrazzo_mask_storage import consumers
 from terrazzo_mask_storage.adapters import tables
 from terrazzo_mask_storage.adapters.store import SqlStore
 from terrazzo_mask_storage.api import routers
 from terrazzo_mask_storage.handlers.deps import Deps
+from terrazzo_mask_storage.handlers.diffs import DiffCache
 from terrazzo_mask_storage.handlers.parts import PackCache
+from terrazzo_runtime.service import Ports, Service, assemble, handle
 
 NAME = "mask_storage"
 VERSION = "0.1.0"
@@ -30,6 +30,7 @@ def create(ports: Ports) -> Service:
     )
     deps = Deps(service.uow, ports.blobs, PackCache(ports.blobs), ports.clock, ports.settings)
     service.app.state.deps = deps
+    service.app.state.diffs = DiffCache()
     for router in routers:
         service.app.include_router(router)
     handle(service, ports, consumers.handlers_of(deps))

@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
+
+from terrazzo_mask_storage.api import edge
+from terrazzo_mask_storage.api.edge import Cursor, Given, ProjectId, Ref, SampleId, scope_of
+from terrazzo_mask_storage.handlers import datasets
+from terrazzo_mask_storage.handlers.refs import MAIN, resolve
 from terrazzo_runtime.http import RequestOnce, problems
 from terrazzo_schema.rest.base import Page
 from terrazzo_schema.rest.mask_storage import (
@@ -17,11 +22,6 @@ from terrazzo_schema.rest.mask_storage import (
     TagCreate,
     TagView,
 )
-
-from terrazzo_mask_storage.api import edge
-from terrazzo_mask_storage.api.edge import Cursor, Given, ProjectId, Ref, SampleId, scope_of
-from terrazzo_mask_storage.handlers import datasets
-from terrazzo_mask_storage.handlers.refs import MAIN, resolve
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 BranchName = Annotated[str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request, Response
-from terrazzo_runtime.auth import Principal
-from terrazzo_runtime.http import allow
-from terrazzo_schema.ids import HASH_PATTERN, ID_PATTERN
 
 from terrazzo_mask_storage.handlers.deps import Deps
 from terrazzo_mask_storage.ports import Scope
+from terrazzo_runtime.auth import Principal
+from terrazzo_runtime.http import allow
+from terrazzo_schema.ids import HASH_PATTERN, ID_PATTERN
 
 INT_MAX = 2**31 - 1
 
@@ -22,7 +22,8 @@ TileIndex = Annotated[int, Path(ge=0, le=INT_MAX)]
 Cursor = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9._/-]{1,128}$")]
 Limit = Annotated[int, Query(ge=1, le=5_000)]
 Ref = Annotated[
-    str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$", description="commit id (or 8+ digits of it), branch, tag")
+    str,
+    Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$", description="commit id (8 digits will do), branch, tag"),
 ]
 Pixel = Annotated[int, Query(ge=0, le=INT_MAX)]
 

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import TypeAdapter, ValidationError
-from terrazzo_runtime.http import Caller, RequestOnce, problems
-from terrazzo_schema.errors import Unprocessable
-from terrazzo_schema.rest.base import Name, Page, Text
-from terrazzo_schema.rest.mask_storage import ImageView, PyramidView
 
 from terrazzo_mask_storage.api import edge
 from terrazzo_mask_storage.api.edge import Cursor, Given, ImageHash, ProjectId, RawBody, scope_of
 from terrazzo_mask_storage.handlers import images
+from terrazzo_runtime.http import Caller, RequestOnce, problems
+from terrazzo_schema.errors import Unprocessable
+from terrazzo_schema.rest.base import Name, Page, Text
+from terrazzo_schema.rest.mask_storage import ImageView, PyramidView
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/tiff", "image/webp", "image/bmp")

@@ -6,16 +6,21 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
-from terrazzo_runtime.http import Caller, RequestOnce, problems
-from terrazzo_schema.errors import Unprocessable
-from terrazzo_schema.rest.mask_storage import MaskView, Provenance
 
 from terrazzo_mask_storage.api import edge
 from terrazzo_mask_storage.api.edge import Given, MaskId, Pixel, ProjectId, RawBody, scope_of
 from terrazzo_mask_storage.handlers import masks
+from terrazzo_runtime.http import Caller, RequestOnce, problems
+from terrazzo_schema.errors import Unprocessable
+from terrazzo_schema.rest.mask_storage import MaskView, Provenance
 
 router = APIRouter(prefix="/v1/masks", tags=["masks"])
-MEDIA_TYPES = {"png": "image/png", "color": "image/png", "npy": "application/x-npy", "manifest": "application/json"}
+MEDIA_TYPES = {
+    "png": "image/png",
+    "color": "image/png",
+    "npy": "application/x-npy",
+    "manifest": "application/json",
+}
 Expected = Annotated[int | None, Query(ge=1, le=edge.INT_MAX, description="refuse a mask of another size")]
 Side = Annotated[int, Query(ge=1, le=edge.INT_MAX)]
 
@@ -137,7 +142,9 @@ def tile(
     return Response(data, media_type=MEDIA_TYPES[format], headers=headers)
 
 
-@router.get("/{project_id}/{mask_id}/provenance", operation_id="mask_provenance", responses=problems(401, 404, 422))
+@router.get(
+    "/{project_id}/{mask_id}/provenance", operation_id="mask_provenance", responses=problems(401, 403, 404, 422)
+)
 def provenance(project_id: ProjectId, mask_id: MaskId, caller: edge.Insider, deps: Given) -> list[Provenance]:
     """Who put this mask, and what it was made of."""
     return masks.provenance_of(deps, scope_of(caller, project_id), mask_id)

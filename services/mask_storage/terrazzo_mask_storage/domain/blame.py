@@ -63,7 +63,9 @@ class Pixel:
     origins_of: Callable[[str], Sequence[Origin]]
 
 
-def introduced(history: Iterable[tuple[str, str | None]], class_at: Callable[[str], int | None]) -> tuple[str, str]:
+def introduced(
+    history: Iterable[tuple[str, str | None]], class_at: Callable[[str], int | None]
+) -> tuple[str, str]:
     """(commit id, mask id) in which the pixel got its present class.
 
     `history` is (commit id, the sample's mask there or None), newest first; its first mask must exist.

@@ -38,4 +38,5 @@ def translate(values_HW: NDArray[Any], value_to_id: Mapping[int, int]) -> NDArra
     table = np.zeros(VALUE_MAX + 1, dtype=np.uint16)
     for value, class_id in value_to_id.items():
         table[value] = class_id
-    return table[values_HW]
+    labels_HW: NDArray[np.uint16] = table[values_HW]
+    return labels_HW

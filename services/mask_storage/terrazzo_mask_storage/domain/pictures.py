@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from terrazzo_schema.errors import CorruptInput, TooLarge, Unprocessable
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def probe(data: bytes, max_pixels: int) -> Probe:
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     # Pillow's own limit is a fraction of what a scanner delivers; ours is checked below, before decoding.
     Image.MAX_IMAGE_PIXELS = None
@@ -85,7 +86,7 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         start = data[:8].hex(" ") or "nothing"
         raise CorruptInput(
             f"the bytes are no image (they start with {start})", field="body", remedy=_REMEDY

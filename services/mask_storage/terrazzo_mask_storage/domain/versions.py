@@ -2,9 +2,9 @@
 
 A version is the sorted set of its entries (sample, image, mask). Entries live in leaves of at most
 `LEAF_ENTRIES_MAX`; a range with more is an inner node with a child per next hex digit of the sample id, which is
-derived from the image's hash and therefore spread evenly. The shape follows from the set of entries alone, never from
-the order in which they came, so the same version has the same `tree_id` everywhere; a commit writes the changed
-leaves and the path above them, and comparing two versions reads only what differs.
+derived from the image's hash and therefore spread evenly. The shape follows from the set of entries alone, never
+from the order in which they came, so the same version has the same `tree_id` everywhere; a commit writes the
+changed leaves and the path above them, and comparing two versions reads only what differs.
 
 A node is deterministic JSON: `{"entries":[[sample,image,mask],...]}` by sample id, or
 `{"children":[[hex digit, digest, number of entries],...]}`. Its name is the BLAKE2b-256 of those bytes.

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from terrazzo_runtime.unit_of_work import Tx
-from terrazzo_schema.errors import CorruptInput, NotKnownYet, Unprocessable
-
 from terrazzo_mask_storage.handlers.datasets import stage_items
 from terrazzo_mask_storage.handlers.deps import Deps
 from terrazzo_mask_storage.handlers.projects import known_project
 from terrazzo_mask_storage.handlers.refs import MAIN
 from terrazzo_mask_storage.ports import Acceptance, Scope, Store
+from terrazzo_runtime.unit_of_work import Tx
+from terrazzo_schema.errors import CorruptInput, NotKnownYet, Unprocessable
 
 
 def accept(tx: Tx[Store], deps: Deps, scope: Scope, acceptance: Acceptance) -> None:
     """Stage an accepted mask, unless this task has said a revision as high or higher before.
 
     A sample's acceptances arrive in the order in which they were said, so one of another task is the newer one.
-    Raises NotKnownYet while project, sample or mask are not here; CorruptInput (parked at once) for a mask that can
-    never be the sample's.
+    Raises NotKnownYet while project, sample or mask are not here; CorruptInput (parked at once) for a mask that
+    can never be the sample's.
     """
     known_project(tx.store, scope)
     if acceptance.sample_id not in tx.store.images_of(scope, [acceptance.sample_id]):

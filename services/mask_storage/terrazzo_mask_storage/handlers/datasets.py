@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
+from terrazzo_mask_storage.domain import versions
+from terrazzo_mask_storage.domain.versions import TreeEntry
+from terrazzo_mask_storage.handlers.deps import Deps
+from terrazzo_mask_storage.handlers.parts import NewParts, reader
+from terrazzo_mask_storage.handlers.projects import known_project
+from terrazzo_mask_storage.handlers.refs import ancestry, base_of, resolve
+from terrazzo_mask_storage.ports import Commit, Scope, Store, Tag
 from terrazzo_runtime.auth import Principal
 from terrazzo_runtime.unit_of_work import Tx
 from terrazzo_schema.errors import Conflict, NotFound, Unprocessable
@@ -20,14 +27,6 @@ from terrazzo_schema.rest.mask_storage import (
     TagCreate,
     TagView,
 )
-
-from terrazzo_mask_storage.domain import versions
-from terrazzo_mask_storage.domain.versions import TreeEntry
-from terrazzo_mask_storage.handlers.deps import Deps
-from terrazzo_mask_storage.handlers.parts import NewParts, reader
-from terrazzo_mask_storage.handlers.projects import known_project
-from terrazzo_mask_storage.handlers.refs import ancestry, base_of, resolve
-from terrazzo_mask_storage.ports import Commit, Scope, Store, Tag
 
 STATUS_IDS_MAX = 10_000
 
@@ -97,6 +96,7 @@ def status(store: Store, scope: Scope, branch: str) -> StatusView:
         num_samples=base.num_samples if base else 0,
         staged=len(staged),
         staged_sample_ids=list(islice(staged, STATUS_IDS_MAX)),
+        staged_masks=dict(islice(staged.items(), STATUS_IDS_MAX)),
     )
 
 
@@ -108,8 +108,9 @@ def commit(tx: Tx[Store], deps: Deps, scope: Scope, command: CommitCreate, calle
         wanted = set(command.sample_ids)
         staged = {sample_id: mask_id for sample_id, mask_id in staged.items() if sample_id in wanted}
     if not staged:
+        which = "" if command.sample_ids is None else " of these samples"
         raise Conflict(
-            f"nothing is staged on {command.branch!r}" + ("" if command.sample_ids is None else " of these samples"),
+            f"nothing is staged on {command.branch!r}{which}",
             field="sample_ids" if command.sample_ids is not None else "branch",
             remedy="stage masks first, or let tasks be accepted",
         )

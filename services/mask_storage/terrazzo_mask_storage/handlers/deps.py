@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from terrazzo_mask_storage.handlers.parts import PackCache
+from terrazzo_mask_storage.ports import Store
 from terrazzo_runtime.blobs import Blobs
 from terrazzo_runtime.clock import Clock
 from terrazzo_runtime.settings import Settings
 from terrazzo_runtime.unit_of_work import UnitOfWork
-
-from terrazzo_mask_storage.handlers.parts import PackCache
-from terrazzo_mask_storage.ports import Store
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
+from terrazzo_mask_storage.domain import pictures, pyramid
+from terrazzo_mask_storage.handlers.deps import Deps
+from terrazzo_mask_storage.handlers.parts import NewParts, reader
+from terrazzo_mask_storage.handlers.projects import known_project
+from terrazzo_mask_storage.ports import Image, Scope, Store
 from terrazzo_runtime.unit_of_work import Once, Tx
 from terrazzo_schema.errors import NotFound, TooLarge
 from terrazzo_schema.events import ImageStored, SampleRef
 from terrazzo_schema.ids import sample_id_of
 from terrazzo_schema.rest.base import Page
 from terrazzo_schema.rest.mask_storage import ImageView, PyramidView
-
-from terrazzo_mask_storage.domain import pictures, pyramid
-from terrazzo_mask_storage.handlers.deps import Deps
-from terrazzo_mask_storage.handlers.parts import NewParts, reader
-from terrazzo_mask_storage.handlers.projects import known_project
-from terrazzo_mask_storage.ports import Image, Scope, Store
 
 NAMES_MAX = 1_000
 
@@ -32,7 +31,7 @@ def upload(
 
 
 def prepare(deps: Deps, data: bytes, name: str, attributes: Mapping[str, str]) -> Image:
-    """Probe an image and store its bytes; its row is added by `add`. Raises as `pictures.probe`, and StorageFull."""
+    """Probe an image and store its bytes; `add` adds its row. Raises as `pictures.probe`, and StorageFull."""
     limit = deps.settings.max_image_bytes
     if len(data) > limit:
         raise TooLarge(

@@ -7,13 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from numpy.typing import NDArray
-from terrazzo_masks import tiles
-from terrazzo_masks.errors import MaskError, ShapeMismatch
-from terrazzo_runtime.auth import Principal
-from terrazzo_runtime.unit_of_work import Once
-from terrazzo_schema.errors import CorruptInput, NotFound, Unprocessable
-from terrazzo_schema.ontology import UNLABELLED, Ontology
-from terrazzo_schema.rest.mask_storage import MaskView, Provenance
 
 from terrazzo_mask_storage.domain.blame import Origin
 from terrazzo_mask_storage.domain.labels import first_stray
@@ -21,6 +14,13 @@ from terrazzo_mask_storage.handlers.deps import Deps
 from terrazzo_mask_storage.handlers.parts import NewParts, reader
 from terrazzo_mask_storage.handlers.projects import known_project, ontology_of
 from terrazzo_mask_storage.ports import Mask, ReadPart, Scope, Store
+from terrazzo_masks import tiles
+from terrazzo_masks.errors import MaskError, ShapeMismatch
+from terrazzo_runtime.auth import Principal
+from terrazzo_runtime.unit_of_work import Once
+from terrazzo_schema.errors import CorruptInput, NotFound, Unprocessable
+from terrazzo_schema.ontology import UNLABELLED, Ontology
+from terrazzo_schema.rest.mask_storage import MaskView, Provenance
 
 MaskFormat = Literal["png", "npy", "manifest"]
 RegionFormat = Literal["png", "npy", "color"]

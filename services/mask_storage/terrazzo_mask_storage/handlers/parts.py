@@ -6,11 +6,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from terrazzo_runtime.blobs import Blobs
-from terrazzo_schema.ids import content_hash
-
 from terrazzo_mask_storage.domain.packs import Part, group
 from terrazzo_mask_storage.ports import ReadPart, Store
+from terrazzo_runtime.blobs import Blobs
+from terrazzo_schema.ids import content_hash
 
 CACHE_BYTES_MAX = 64 * 2**20
 

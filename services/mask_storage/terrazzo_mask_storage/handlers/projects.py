@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from terrazzo_mask_storage.ports import Project, Scope, Store
 from terrazzo_runtime.unit_of_work import Tx
 from terrazzo_schema.errors import NotKnownYet
 from terrazzo_schema.ontology import Ontology, parse_ontology
-
-from terrazzo_mask_storage.ports import Project, Scope, Store
 
 
 def known_project(store: Store, scope: Scope) -> Project:

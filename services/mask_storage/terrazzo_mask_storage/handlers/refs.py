@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from terrazzo_schema.errors import NotFound, Unprocessable
-
 from terrazzo_mask_storage.handlers.projects import known_project
 from terrazzo_mask_storage.ports import Commit, Scope, Store
+from terrazzo_schema.errors import NotFound, Unprocessable
 
 MAIN = "main"
 _COMMIT_ID = re.compile(r"[0-9a-f]{64}\Z")

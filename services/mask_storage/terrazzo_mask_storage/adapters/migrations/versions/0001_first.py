@@ -1,8 +1,9 @@
 """The first schema."""
 
 import sqlalchemy as sa
-import terrazzo_runtime.tables
 from alembic import op
+
+import terrazzo_runtime.tables
 
 revision = "0001"
 down_revision = None
