@@ -159,6 +159,9 @@ class TaskView(View):
     candidate_mask_ids: list[str] = Field(description="adjudication: what the annotators submitted")
     subject_id: str | None
     returned_reason: str | None = Field(description="why the last submission came back")
+    chosen_by: Literal["active", "random"] | None = Field(
+        default=None, description="which arm chose the sample; null for adjudication and audit"
+    )
     created_at: datetime
     closed_at: datetime | None
 

@@ -33,7 +33,9 @@ def submission_checked(tx: Tx[Store], organisation_id: str, message: SubmissionC
         return
     tx.store.change_submission(submission, codes=codes, state="returned", is_counted=False)
     task = tx.store.task(organisation_id, submission.task_id, for_change=True)
-    if task is None or task.is_final:
+    assert task is not None, "a submission has a task"
+    if task.is_final:  # cancelled meanwhile: the slot is free, but nobody is asked again
+        tx.store.change_task(task, num_submissions=task.num_submissions - 1)
         return
     tx.store.change_task(
         task,

@@ -127,6 +127,7 @@ def task_view(task: Task) -> TaskView:
             "candidate_mask_ids": list(task.candidate_mask_ids),
             "subject_id": task.subject_id,
             "returned_reason": task.returned_reason,
+            "chosen_by": task.chosen_by,
             "created_at": task.created_at,
             "closed_at": task.closed_at,
         }
