@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
+
+from terrazzo_inference.ports import ModelRuntime
 from terrazzo_inference.service import create
 from terrazzo_runtime.service import Ports
 from terrazzo_schema.events import Event
@@ -18,7 +20,7 @@ from terrazzo_schema.events import Event
 # Pytest imports by file here (importlib mode), so the doubles beside it must be made findable.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from inference_doubles import ORGANISATION, Driver, FakeMaskStorage  # noqa: E402
+from inference_doubles import ORGANISATION, Driver, FakeMaskStorage
 
 
 @pytest.fixture
@@ -36,9 +38,9 @@ def driver_factory(
 ) -> Callable[..., Driver]:
     """Each call starts the service anew on the same files, as after a crash."""
 
-    def make(role: str = "manager", **settings: Any) -> Driver:
+    def make(role: str = "manager", runtime: ModelRuntime | None = None, **settings: Any) -> Driver:
         ports = ports_factory("inference", peers=storage, inference_threads=1, **settings)
-        service = create(ports)
+        service = create(ports, runtime)
         headers = {"Authorization": f"Bearer {key_of(role, organisation_id=ORGANISATION)}"}
         http = TestClient(service.app, headers=headers, raise_server_exceptions=False)
         return Driver(service, ports, storage, tmp_path / "models", http, event_of)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,9 @@ from google.protobuf.message import Message
 from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
+
+from terrazzo_inference.domain.errors import BadModel, BadOutput, ModelMissing, NotLoaded
+from terrazzo_inference.domain.model import ModelDescription, require_model_name
 from terrazzo_runtime.service import Ports, Service
 from terrazzo_schema.events import (
     BatchChosen,
@@ -83,6 +87,62 @@ def png(image_HWC: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
+class FakeRuntime:
+    """ModelRuntime without torch, for pointwise brightness models; passes the port's suite.
+
+    `put` makes a version known. `gate`, when set, is waited for inside `infer`, after `begun` is set.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], tuple[tuple[int, ...], NDArray[np.float32]]] = {}
+        self._loaded: dict[tuple[str, int], tuple[ModelDescription, NDArray[np.float32]]] = {}
+        self.begun = threading.Event()
+        self.gate: threading.Event | None = None
+
+    def put(self, model_name: str, version: int, class_ids: Sequence[int], greys: Sequence[float]) -> None:
+        self._known[model_name, version] = (tuple(class_ids), np.array(greys, dtype=np.float32))
+
+    def load(self, model_name: str, version: int) -> ModelDescription:
+        require_model_name(model_name, version)
+        if (model_name, version) not in self._loaded:
+            if (model_name, version) not in self._known:
+                raise ModelMissing(f"no {model_name}/{version}")
+            class_ids, greys_K = self._known[model_name, version]
+            if len(class_ids) != len(greys_K):
+                raise BadModel(f"{len(greys_K)} channels, {len(class_ids)} classes")
+            description = ModelDescription(class_ids, 64, 16, 16, 3, "fake", "run_fake0001")
+            self._loaded[model_name, version] = (description, greys_K)
+        return self._loaded[model_name, version][0]
+
+    def unload(self, model_name: str, version: int) -> None:
+        self._loaded.pop((model_name, version), None)
+
+    def metadata(self, model_name: str, version: int) -> ModelDescription:
+        return self._of(model_name, version)[0]
+
+    def loaded(self) -> list[tuple[str, int]]:
+        return sorted(self._loaded)
+
+    def infer(
+        self, model_name: str, version: int, images_NCHW: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        _, greys_K = self._of(model_name, version)
+        self.begun.set()
+        if self.gate is not None:
+            assert self.gate.wait(timeout=30)
+        if images_NCHW.shape[1] != 3:
+            raise BadOutput(f"an image has 3 channels, not {images_NCHW.shape[1]}")
+        grey_N1HW = images_NCHW.mean(axis=1, keepdims=True)
+        logits_NKHW = -np.abs(grey_N1HW - greys_K[None, :, None, None]) / np.float32(16.0)
+        return logits_NKHW, images_NCHW.mean(axis=(2, 3)) + np.float32(1.0)
+
+    def _of(self, model_name: str, version: int) -> tuple[ModelDescription, NDArray[np.float32]]:
+        found = self._loaded.get((model_name, version))
+        if found is None:
+            raise NotLoaded(f"{model_name}/{version} is not loaded")
+        return found
+
+
 class FakeMaskStorage:
     """A double of the client towards mask storage. `failures` are raised, in order, before answers."""
 
@@ -90,6 +150,7 @@ class FakeMaskStorage:
         self.contents: dict[str, bytes] = {}
         self.stored: dict[str, tuple[NDArray[Any], Provenance]] = {}
         self.failures: list[Exception] = []
+        self.refuse_masks: Exception | None = None
         self.num_puts = 0
         self.images = SimpleNamespace(content=self._content)
         self.masks = SimpleNamespace(put=self._put)
@@ -114,6 +175,8 @@ class FakeMaskStorage:
         self, project_id: str, labels_HW: NDArray[Any], *, provenance: Provenance, expected: tuple[int, int]
     ) -> Any:
         self._fail_if_told()
+        if self.refuse_masks is not None:
+            raise self.refuse_masks
         assert labels_HW.shape == expected
         self.num_puts += 1
         mask_id = content_hash(labels_HW.tobytes())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from inference_doubles import CLASS_IDS, PROJECT, Driver
 from numpy.typing import NDArray
+
 from terrazzo_schema.events import PredictionReady, PredictorReady
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request
+
+from terrazzo_inference.handlers import jobs, models
+from terrazzo_inference.ports import Deps
 from terrazzo_runtime.auth import Principal
 from terrazzo_runtime.http import RequestOnce, allow, problems
 from terrazzo_schema.rest.base import Page
 from terrazzo_schema.rest.inference import PredictionJobCreate, PredictionJobView, PredictionView, PredictorView
-
-from terrazzo_inference.handlers import jobs, models
-from terrazzo_inference.ports import Deps
 
 router = APIRouter(prefix="/v1", tags=["inference"])
 

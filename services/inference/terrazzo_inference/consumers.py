@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from google.protobuf.message import Message
+
+from terrazzo_inference.handlers import jobs, models, projects
+from terrazzo_inference.ports import Deps
 from terrazzo_runtime.consumer import Handler
 from terrazzo_schema.events import (
     BatchChosen,
@@ -12,9 +15,6 @@ from terrazzo_schema.events import (
     ProjectCreated,
     SampleAdded,
 )
-
-from terrazzo_inference.handlers import jobs, models, projects
-from terrazzo_inference.ports import Deps
 
 
 def handlers_of(deps: Deps) -> dict[type[Message], Handler]:

@@ -9,11 +9,11 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from terrazzo_runtime.clock import Clock
-from terrazzo_runtime.unit_of_work import UnitOfWork
 
 from terrazzo_inference.domain.model import ModelDescription
 from terrazzo_inference.domain.summary import ClassSummary, LabelMap
+from terrazzo_runtime.clock import Clock
+from terrazzo_runtime.unit_of_work import UnitOfWork
 
 Purpose = Literal["score", "propose"]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from terrazzo_runtime.service import Ports, Service, Worker, assemble, handle
-
 from terrazzo_inference.adapters import tables
 from terrazzo_inference.adapters.in_process_runtime import InProcessRuntime
 from terrazzo_inference.adapters.mask_storage import MaskStorage
@@ -14,6 +12,7 @@ from terrazzo_inference.api import router
 from terrazzo_inference.consumers import handlers_of
 from terrazzo_inference.handlers.predicting import predict_next
 from terrazzo_inference.ports import Deps, ModelRuntime
+from terrazzo_runtime.service import Ports, Service, Worker, assemble, handle
 
 NAME = "inference"
 VERSION = "0.1.0"

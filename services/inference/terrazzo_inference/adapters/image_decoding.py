@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
+
 from terrazzo_schema.errors import CorruptInput, TooLarge
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")

@@ -118,6 +118,8 @@ def _read_description(path: Path, where: str) -> ModelDescription:
         document = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise BadModel(f"{where} is missing", field=where, remedy="export the model again") from error
+    except OSError as error:
+        raise BadModel(f"{where} can't be read: {error.strerror}", field=where) from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise BadModel(f"{where} is not JSON: {error}", field=where, remedy="export the model again") from error
     return parse_description(document, where)

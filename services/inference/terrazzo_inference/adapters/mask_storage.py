@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
-from terrazzo_runtime.service import Peers
-from terrazzo_schema.errors import Unavailable, Unprocessable
-from terrazzo_schema.rest.mask_storage import Provenance
 
 from terrazzo_inference.adapters.image_decoding import decode_rgb
 from terrazzo_inference.domain.summary import LabelMap
+from terrazzo_runtime.service import Peers
+from terrazzo_schema.errors import Unavailable, Unprocessable
+from terrazzo_schema.rest.mask_storage import Provenance
 
 _ME = "inference"
 _MAY_PASS = {401, 429}  # a token that ran out is replaced; a busy server is asked later

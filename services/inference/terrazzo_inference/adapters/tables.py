@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
+
 from terrazzo_runtime.tables import UtcDateTime, runtime_tables
 
 metadata = sa.MetaData()

@@ -10,7 +10,7 @@ from typing import Any
 from terrazzo_inference.domain.errors import BadModel
 
 SCHEMA = 1
-_MODEL_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$")
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ModelDescription:
 
 def require_model_name(model_name: str, version: int) -> None:
     """Raises BadModel for a name or version that is no plain folder name (they become a path)."""
-    if not _MODEL_NAME.match(model_name):
+    if not _MODEL_NAME.fullmatch(model_name):
         raise BadModel(
             f"the model name {model_name!r} is no folder name",
             field="model_name",

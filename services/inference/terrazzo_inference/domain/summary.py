@@ -112,7 +112,8 @@ def _entropy(probabilities_KHW: NDArray[np.float32]) -> NDArray[np.float32]:
     for probability_HW in probabilities_KHW:
         logarithm_HW = np.log(np.maximum(probability_HW, np.float32(1e-30)))
         np.subtract(entropy_HW, probability_HW * logarithm_HW, out=entropy_HW)
-    return np.divide(entropy_HW, np.float32(math.log(num_classes)), out=entropy_HW)
+    np.divide(entropy_HW, np.float32(math.log(num_classes)), out=entropy_HW)
+    return entropy_HW
 
 
 def _share(value: float) -> float:
@@ -124,4 +125,5 @@ def image_embedding(embeddings_ND: list[NDArray[np.float32]]) -> NDArray[np.floa
     """Mean over all windows of an image, scaled to length 1; float32 (D,). All zeros stay zeros."""
     mean_D = np.concatenate(embeddings_ND).mean(axis=0, dtype=np.float64)
     norm = float(np.linalg.norm(mean_D))
-    return (mean_D / norm if norm > 0.0 else mean_D).astype(np.float32)
+    unit_D: NDArray[np.float32] = (mean_D / norm if norm > 0.0 else mean_D).astype(np.float32)
+    return unit_D

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from terrazzo_inference.handlers.projects import require_project
+from terrazzo_inference.ports import Job, Model, Prediction, Purpose, Sample, Store
 from terrazzo_runtime.unit_of_work import Tx
-from terrazzo_schema.errors import Conflict, NotFound, NotKnownYet
+from terrazzo_schema.errors import Conflict, NotFound, NotKnownYet, Unprocessable
 from terrazzo_schema.events import BatchChosen
-from terrazzo_schema.ids import new_id
+from terrazzo_schema.ids import is_id, new_id
 from terrazzo_schema.rest.base import Page
 from terrazzo_schema.rest.inference import (
     ClassUncertainty,
@@ -16,17 +18,23 @@ from terrazzo_schema.rest.inference import (
     PredictionView,
 )
 
-from terrazzo_inference.handlers.projects import require_project
-from terrazzo_inference.ports import Job, Model, Prediction, Purpose, Sample, Store
-
 
 def create_job(
     tx: Tx[Store], organisation_id: str, project_id: str, command: PredictionJobCreate
 ) -> PredictionJobView:
     """Queue a job for the current model. A sample that is listed twice is predicted once.
 
-    Raises NotKnownYet for an unknown project or sample, Conflict when the project has no model.
+    Raises Unprocessable for what is no sample id at all, NotKnownYet for an unknown project or sample,
+    Conflict when the project has no model.
     """
+    for index, sample_id in enumerate(command.sample_ids):
+        if not is_id(sample_id):
+            raise Unprocessable(
+                f"{sample_id!a} is no sample id",
+                field=f"sample_ids.{index}",
+                value=ascii(sample_id),  # as it is, it may be no text that can be sent
+                remedy="sample ids look like smp_0123456789abcdef01234567",
+            )
     require_project(tx.store, organisation_id, project_id)
     model = tx.store.predictor(organisation_id, project_id)
     if model is None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from terrazzo_inference.domain.model import ModelDescription
+from terrazzo_inference.handlers.projects import require_project
+from terrazzo_inference.ports import Deps, Model, Store
 from terrazzo_runtime.unit_of_work import Tx
 from terrazzo_schema.errors import NotFound
 from terrazzo_schema.events import ModelPromoted, PredictorReady
 from terrazzo_schema.rest.inference import PredictorView
-
-from terrazzo_inference.domain.model import ModelDescription
-from terrazzo_inference.handlers.projects import require_project
-from terrazzo_inference.ports import Deps, Model, Store
 
 
 def promote(

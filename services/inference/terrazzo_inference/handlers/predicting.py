@@ -7,15 +7,16 @@ from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
-from terrazzo_schema.errors import Conflict, TerrazzoError, Unavailable, Unprocessable
-from terrazzo_schema.events import ClassShare, PredictionFailed, PredictionReady
-from terrazzo_schema.ids import new_id
 
+from terrazzo_inference.domain.errors import NotLoaded
 from terrazzo_inference.domain.model import ModelDescription
 from terrazzo_inference.domain.summary import Summarizer, Summary, image_embedding
 from terrazzo_inference.domain.windows import plan, slide
 from terrazzo_inference.handlers.models import release_unused
 from terrazzo_inference.ports import Deps, Item, Model, ModelRuntime, Prediction
+from terrazzo_schema.errors import Conflict, TerrazzoError, Unavailable, Unprocessable
+from terrazzo_schema.events import ClassShare, PredictionFailed, PredictionReady
+from terrazzo_schema.ids import new_id
 
 log = logging.getLogger("terrazzo.inference")
 MAX_ATTEMPTS = 8
@@ -97,7 +98,11 @@ def predict_image(
     embeddings_ND: list[NDArray[np.float32]] = []
 
     def infer(images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits_NKHW, embedding_ND = runtime.infer(model.model_name, model.version, images_NCHW)
+        try:
+            logits_NKHW, embedding_ND = runtime.infer(model.model_name, model.version, images_NCHW)
+        except NotLoaded:  # let go between two windows, by a swap that did not know of this image
+            runtime.load(model.model_name, model.version)
+            logits_NKHW, embedding_ND = runtime.infer(model.model_name, model.version, images_NCHW)
         embeddings_ND.append(embedding_ND)
         return logits_NKHW
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from terrazzo_inference.ports import Project, Sample, Store
 from terrazzo_runtime.unit_of_work import Tx
 from terrazzo_schema.errors import NotKnownYet
 from terrazzo_schema.events import OntologyPublished, ProjectCreated, SampleAdded
-
-from terrazzo_inference.ports import Project, Sample, Store
 
 
 def add_project(tx: Tx[Store], organisation_id: str, project_id: str, message: ProjectCreated) -> None:

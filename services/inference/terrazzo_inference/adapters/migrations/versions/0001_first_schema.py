@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
+
 from terrazzo_runtime.tables import UtcDateTime
 
 revision = "0001"
