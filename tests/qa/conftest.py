@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,15 +16,20 @@ from starlette.testclient import TestClient
 from terrazzo_client import ApiError, NotFound, TerrazzoClient
 from terrazzo_masks import tiles
 from terrazzo_masks.labels import LabelMap
+from terrazzo_qa.adapters.tables import metadata
 from terrazzo_qa.service import create
+from terrazzo_runtime.adapters.memory_blobs import MemoryBlobs
+from terrazzo_runtime.database import Database, sqlite_url
 from terrazzo_runtime.service import Ports, Service
 from terrazzo_schema.events import (
+    AdjudicationRequested,
     Event,
     ProjectCreated,
     SampleRef,
     SubmissionReceived,
     type_name,
     unwrap,
+    wrap,
 )
 from terrazzo_schema.ontology import parse_ontology
 from terrazzo_schema.rest.base import Problem
@@ -85,14 +91,10 @@ def refused(error: type[ApiError], status: int, detail: str, slug: str = "not-fo
 @dataclass
 class FakePeers:
     masks: FakeMasks = field(default_factory=FakeMasks)
-    submission_states: dict[str, str] = field(default_factory=dict)
 
     def client(self, service: str, organisation_id: str) -> TerrazzoClient:
         assert (service, organisation_id) == ("qa", ORGANISATION)
-        submissions = SimpleNamespace(
-            get=lambda submission_id: SimpleNamespace(state=self.submission_states[submission_id])
-        )
-        client: Any = SimpleNamespace(masks=self.masks, submissions=submissions)
+        client: Any = SimpleNamespace(masks=self.masks)
         return client  # type: ignore[no-any-return]  # it has what the service uses of a client
 
 
@@ -111,8 +113,6 @@ class World:
 
     def handle(self, event: Event) -> None:
         """As the consumer would, but errors come out."""
-        from terrazzo_schema.events import wrap
-
         self.service.consumer.handle(wrap(event))
 
     def say(self, message: Message, **context: str) -> Event:
@@ -160,18 +160,55 @@ class World:
             rows = connection.execute(outbox.select().order_by(outbox.c.sequence)).all()
         return [unwrap(row.value) for row in rows]
 
+    def state(self) -> dict[str, Any]:
+        """All that lasts, less ids that are made up and times: equal for two services that came to the same."""
+        tables = ("submissions", "consensus", "adjudications", "acceptances", "scorecards")
+        volatile = {"adjudication_id", "created_at"}
+        rows: dict[str, Any] = {}
+        with self.service.uow.database.read() as connection:
+            for name in tables:
+                table = metadata.tables[name]
+                keys = list(table.primary_key) if name != "adjudications" else [table.c.task_id]
+                found = connection.execute(table.select().order_by(*keys)).mappings()
+                rows[name] = [{k: v for k, v in row.items() if k not in volatile} for row in found]
+        rows["blobs"] = sorted(self.ports.blobs.digests())
+        rows["masks"] = sorted(self.peers.masks.stored)
+        rows["provenance"] = sorted(
+            (mask_id, provenance.model_dump_json()) for mask_id, provenance in self.peers.masks.provenances
+        )
+        return rows
+
+    def words(self) -> list[str]:
+        """What was said, in no order, less ids that are made up."""
+        texts = []
+        for event in self.outbox():
+            message = event.message
+            if isinstance(message, AdjudicationRequested):
+                message.ClearField("adjudication_id")
+            texts.append(f"{event.type} {event.key} {message}")
+        return sorted(texts)
+
     def said(self, message_type: type[Message]) -> list[Any]:
         return [event.message for event in self.outbox() if event.type == type_name(message_type)]
 
 
 @pytest.fixture
-def world_of(ports_factory: Callable[..., Ports], event_of: Callable[..., Event]) -> Callable[..., World]:
-    def make() -> World:
+def world_of(
+    tmp_path: Path, ports_factory: Callable[..., Ports], event_of: Callable[..., Event]
+) -> Iterator[Callable[..., World]]:
+    """`world_of(**settings)` -> a service on a database of its own that knows no project yet."""
+    databases: list[Database] = []
+
+    def make(**settings: Any) -> World:
         peers = FakePeers()
-        ports = ports_factory("qa", peers=peers)
+        database = Database(sqlite_url(tmp_path / f"world{len(databases)}.sqlite"))
+        databases.append(database)
+        ports = replace(ports_factory("qa", peers=peers, **settings), database=database, blobs=MemoryBlobs())
         return World(ports, peers, event_of, create(ports))
 
-    return make
+    yield make
+    for database in databases:
+        database.close()
 
 
 @pytest.fixture

@@ -69,8 +69,7 @@ def _on_annotation(deps: Deps, event: Event, message: SubmissionReceived) -> Non
         )
     settings = parse_settings(project.settings)
     findings = _check_annotation(deps, project, settings, message, tuple(others))
-    counted = not message.late or deps.tasks.counts(event.organisation_id, message.submission_id)
-    submission = _submission_of(event, message, findings, counted)
+    submission = _submission_of(event, message, findings)
     plan = _plan(deps, submission, settings)
     with deps.uow.begin(cause=event) as tx:
         submissions.record_annotation(tx, submission, plan)
@@ -132,7 +131,7 @@ def _on_adjudication(deps: Deps, event: Event, message: SubmissionReceived) -> N
         adjudication, consensus = adjudications.known_adjudication(store, *where, message.subject_id)
     findings = _check_usable(deps, project, message)
     final_mask_id = None
-    if not has_errors(findings) and adjudication.state == "open":
+    if not has_errors(findings) and adjudication.state == "open" and not message.late:
         settled_HW = settle(
             deps.masks.labels(*where, consensus.mask_id),
             maps.flags_from_png(deps.blobs.get(consensus.disputed_hash)),
@@ -148,7 +147,7 @@ def _on_adjudication(deps: Deps, event: Event, message: SubmissionReceived) -> N
             source_mask_ids=adjudication.candidate_mask_ids,
         )
         final_mask_id = deps.masks.put(*where, settled_HW, provenance)
-    submission = _submission_of(event, message, findings, counted=True)
+    submission = _submission_of(event, message, findings)
     with deps.uow.begin(cause=event) as tx:
         adjudications.record_adjudication(tx, submission, message.subject_id, final_mask_id)
 
@@ -177,7 +176,7 @@ def _on_verdict(deps: Deps, event: Event, message: SubmissionReceived) -> None:
             labels_HW = deps.masks.labels(*where, message.mask_id)
             corrected_mask_id = deps.masks.put(*where, labels_HW, provenance)
     # The verdict stands whatever the correction is worth, so an audit's work never goes back.
-    submission = replace(_submission_of(event, message, findings, counted=True), passed=True)
+    submission = replace(_submission_of(event, message, findings), passed=True)
     with deps.uow.begin(cause=event) as tx:
         audits.record_verdict(tx, submission, message.subject_id, message.verdict, corrected_mask_id)
 
@@ -197,9 +196,7 @@ def _sample_of(message: SubmissionReceived) -> Sample:
     return Sample(sample.sample_id, sample.image_hash, sample.height, sample.width)
 
 
-def _submission_of(
-    event: Event, message: SubmissionReceived, findings: list[FindingDict], counted: bool
-) -> Submission:
+def _submission_of(event: Event, message: SubmissionReceived, findings: list[FindingDict]) -> Submission:
     return Submission(
         organisation_id=event.organisation_id,
         project_id=event.project_id,
@@ -213,7 +210,6 @@ def _submission_of(
         seconds_spent=message.seconds_spent,
         redundancy=max(1, message.redundancy),
         late=message.late,
-        counted=counted,
         passed=not has_errors(findings),
         findings=findings,
         created_at=event.time,

@@ -1,4 +1,4 @@
-"""What the QA service's handlers need from outside: its tables, mask storage, the task service."""
+"""What the QA service's handlers need from outside: its tables, and mask storage."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class MaskUnreadable(Exception):
 
 
 class MaskStorage(Protocol):
-    """Masks of other services, by id. Errors that may pass (no connection, 5xx) are raised as they are."""
+    """The masks of mask storage, by id. Errors that may pass (no connection, 5xx) are raised as they are."""
 
     def labels(self, organisation_id: str, project_id: str, mask_id: str) -> LabelMap:
         """Class ids (H, W). Raises MaskUnreadable when there is no such mask, or it can't be decoded."""
@@ -37,12 +37,6 @@ class MaskStorage(Protocol):
 
     def put(self, organisation_id: str, project_id: str, labels_HW: LabelMap, provenance: Provenance) -> str:
         """Store a label map; the same pixels have the same id, so a second time changes nothing."""
-        ...
-
-
-class TaskService(Protocol):
-    def counts(self, organisation_id: str, submission_id: str) -> bool:
-        """Did this late submission take a place that was still free? The task service never changes its mind."""
         ...
 
 
@@ -60,7 +54,7 @@ class Store(Protocol):
     def submission(self, organisation_id: str, project_id: str, submission_id: str) -> Submission | None: ...
     def submissions(self, organisation_id: str, project_id: str, listing: Listing) -> list[Submission]: ...
     def votes(self, organisation_id: str, project_id: str, task_id: str) -> list[Vote]:
-        """Passed annotations that count, by annotator, then submission."""
+        """Passed annotations that are not late, by annotator, then submission."""
         ...
 
     def masks_of_others(
@@ -115,6 +109,5 @@ class Deps:
     uow: UnitOfWork[Store]
     blobs: Blobs
     masks: MaskStorage
-    tasks: TaskService
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from terrazzo_qa import consumers
-from terrazzo_qa.adapters.peer_services import PeerMaskStorage, PeerTaskService
+from terrazzo_qa.adapters.peer_mask_storage import PeerMaskStorage
 from terrazzo_qa.adapters.store import SqlStore
 from terrazzo_qa.adapters.tables import runtime
 from terrazzo_qa.api import adjudications, audits, checks, consensus, scorecards
@@ -29,9 +29,7 @@ def create(ports: Ports) -> Service:
         version=VERSION,
     )
     uow: UnitOfWork[Store] = service.uow
-    deps = Deps(
-        uow=uow, blobs=ports.blobs, masks=PeerMaskStorage(ports.peers), tasks=PeerTaskService(ports.peers)
-    )
+    deps = Deps(uow=uow, blobs=ports.blobs, masks=PeerMaskStorage(ports.peers))
     service.app.state.deps = deps
     for room in (checks, consensus, adjudications, audits, scorecards):
         service.app.include_router(room.router)

@@ -1,1 +1,1 @@
-"""The QA service's tables and the services that it asks."""
+"""The QA service's tables, and the service that it asks."""

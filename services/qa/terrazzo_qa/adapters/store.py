@@ -70,7 +70,7 @@ class SqlStore:
                 c.task_id == task_id,
                 c.kind == "annotate",
                 c.passed,
-                c.counted,
+                ~c.late,
             )
             .order_by(c.annotator_id, c.submission_id)
         )

@@ -58,7 +58,6 @@ submissions = sa.Table(
     sa.Column("seconds_spent", sa.Float, nullable=False),
     sa.Column("redundancy", sa.Integer, nullable=False),
     sa.Column("late", sa.Boolean, nullable=False),
-    sa.Column("counted", sa.Boolean, nullable=False),
     sa.Column("passed", sa.Boolean, nullable=False),
     sa.Column("findings", sa.JSON, nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),

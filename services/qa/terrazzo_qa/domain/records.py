@@ -44,7 +44,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Submission:
-    """A checked submission. `counted`: it may vote (a late one only if the task still lacked work)."""
+    """A checked submission. `late` work found no free place in its task: it is checked, and decides nothing."""
 
     organisation_id: str
     project_id: str
@@ -58,7 +58,6 @@ class Submission:
     seconds_spent: float
     redundancy: int
     late: bool
-    counted: bool
     passed: bool
     findings: list[FindingDict]
     created_at: datetime

@@ -103,14 +103,14 @@ def record_verdict(
 ) -> None:
     """Record an auditor's verdict, "pass" or "fail", and the usable correction if there is one.
 
-    The first verdict on an item counts. The last item of an audit completes it.
+    The first verdict on an item that is not late counts. The last item of an audit completes it.
     """
     if is_recorded(tx.store, submission):
         return
     organisation_id, project_id = submission.organisation_id, submission.project_id
     item = known_item(tx.store, organisation_id, project_id, audit_item_id)
     record_check(tx, submission)
-    if item.verdict is not None:
+    if submission.late or item.verdict is not None:
         return
     failed = verdict == "fail"
     correction = corrected_mask_id if failed else None

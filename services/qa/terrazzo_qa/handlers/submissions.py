@@ -34,7 +34,7 @@ class Plan:
 def votes_with(store: Store, submission: Submission) -> tuple[Vote, ...]:
     """The task's votes, one per annotator and by annotator, if `submission` is recorded too."""
     votes = store.votes(submission.organisation_id, submission.project_id, submission.task_id)
-    if submission.passed and submission.counted:
+    if submission.passed and not submission.late:
         votes = [*votes, Vote(submission.submission_id, submission.annotator_id, submission.mask_id)]
     return one_per_annotator(votes)
 

@@ -197,7 +197,6 @@ def upgrade() -> None:
         sa.Column("seconds_spent", sa.Float(), nullable=False),
         sa.Column("redundancy", sa.Integer(), nullable=False),
         sa.Column("late", sa.Boolean(), nullable=False),
-        sa.Column("counted", sa.Boolean(), nullable=False),
         sa.Column("passed", sa.Boolean(), nullable=False),
         sa.Column("findings", sa.JSON(), nullable=False),
         sa.Column("created_at", UtcDateTime, nullable=False),

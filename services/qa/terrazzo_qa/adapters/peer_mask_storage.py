@@ -1,4 +1,4 @@
-"""Mask storage and the task service, asked over REST."""
+"""Mask storage, asked over REST."""
 
 from __future__ import annotations
 
@@ -37,14 +37,3 @@ class PeerMaskStorage:
         narrow = labels_HW.dtype == np.uint8
         labels = labels_HW.astype(np.uint8) if narrow else labels_HW.astype(np.uint16)
         return masks.put(project_id, labels, provenance=provenance, expected=(height, width)).mask_id
-
-
-class PeerTaskService:
-    def __init__(self, peers: Peers) -> None:
-        self._peers = peers
-
-    def counts(self, organisation_id: str, submission_id: str) -> bool:
-        # A late submission that took a free place is an ordinary one to the task service;
-        # one that found none stays in the state "late" for ever.
-        submissions = self._peers.client(_ME, organisation_id).submissions
-        return submissions.get(submission_id).state != "late"
