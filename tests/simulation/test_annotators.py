@@ -254,8 +254,8 @@ def test_any_label_map_can_be_annotated(
     dtype = np.uint16 if wide else np.uint8
     cell = 7 if blocks else 1
     small_HW = rng.integers(0, num_classes + 1, (height // cell + 1, width // cell + 1))
-    truth_HW = np.kron(small_HW, np.ones((cell, cell), int))[:height, :width].astype(dtype)
-    other_HW = rng.integers(1, num_classes + 1, (height, width)).astype(dtype)
+    truth_HW: NDArray[Any] = np.kron(small_HW, np.ones((cell, cell), int))[:height, :width].astype(dtype)
+    other_HW: NDArray[Any] = rng.integers(1, num_classes + 1, (height, width)).astype(dtype)
     for person in crew(3, seed):
         for proposal_HW in (None, other_HW):
             done = annotate(truth_HW, proposal_HW, person, rng_for(seed, person.name, "x"), flat(num_classes))

@@ -111,7 +111,8 @@ def test_other_files_and_hidden_files_are_left_aside(tmp_path: Path) -> None:
 
 def test_without_an_ontology_each_value_becomes_a_class(tmp_path: Path) -> None:
     paths = [tmp_path / f"{index}.png" for index in range(2)]
-    save(paths[0], np.array([[0, 3]], np.uint8)), save(paths[1], np.array([[255, 149]], np.uint8))
+    save(paths[0], np.array([[0, 3]], np.uint8))
+    save(paths[1], np.array([[255, 149]], np.uint8))
     done: list[int] = []
     values = reference.discover_values(paths, done.append)
     assert values == {0, 3, 149, 255}

@@ -59,16 +59,17 @@ def test_every_pixel_has_a_leaf_class_of_the_ontology(street_ontology: Ontology)
 
 
 def test_the_rare_class_is_in_about_eight_scenes_of_a_hundred() -> None:
-    rare = [bool((scenes.generate_scene(seed, 64, 96).labels_HW == 16).any()) for seed in range(400)]
-    # Binomial(400, 0.08): 32 +- 5.4.
-    assert 0.045 <= np.mean(rare) <= 0.12
+    rare = [bool((scenes.generate_scene(seed, 64, 96).labels_HW == 16).any()) for seed in range(250)]
+    # Binomial(250, 0.08): 20 +- 4.3.
+    assert 0.035 <= np.mean(rare) <= 0.13
 
 
 def test_no_colour_gives_a_class_away() -> None:
     pixels_NC, labels_N = [], []
     for seed in range(24):
         scene = scenes.generate_scene(seed, 128, 192)
-        pixels_NC.append(scene.image_HWC.reshape(-1, 3)), labels_N.append(scene.labels_HW.ravel())
+        pixels_NC.append(scene.image_HWC.reshape(-1, 3))
+        labels_N.append(scene.labels_HW.ravel())
     colours_N = (np.concatenate(pixels_NC) >> 4).astype(np.int64) @ np.array([256, 16, 1])
     truth_N = np.concatenate(labels_N)
     table_CK = np.zeros((4096, 17), np.int64)

@@ -109,10 +109,26 @@ def unexplained_errors(truth_HW: LabelMap, shown_HW: LabelMap, tolerance_px: int
     """
     wrong_HW = (truth_HW != shown_HW) & (truth_HW != 0)
     unexplained_HW = np.zeros(wrong_HW.shape, bool)
-    if not wrong_HW.any():
-        return unexplained_HW
-    for class_id in np.union1d(truth_HW[wrong_HW], shown_HW[wrong_HW]):
-        truly_HW, shown_as_HW = truth_HW == class_id, shown_HW == class_id
-        unexplained_HW |= wrong_HW & truly_HW & ~within(shown_as_HW, tolerance_px)
-        unexplained_HW |= wrong_HW & shown_as_HW & ~within(truly_HW, tolerance_px)
+    for have_HW, want_HW in ((truth_HW, shown_HW), (shown_HW, truth_HW)):
+        _mark_without_counterpart(have_HW, want_HW, wrong_HW, tolerance_px, unexplained_HW)
     return unexplained_HW
+
+
+def _mark_without_counterpart(
+    have_HW: LabelMap,
+    want_HW: LabelMap,
+    wrong_HW: NDArray[np.bool_],
+    tolerance_px: int,
+    marked_HW: NDArray[np.bool_],
+) -> None:
+    """Mark the wrong pixels whose class in one map is not within the tolerance in the other."""
+    from scipy import ndimage
+
+    # Shifted by one, because a proposal may leave a pixel unlabelled (0), and 0 is no object to scipy.
+    shifted_HW = np.where(wrong_HW, have_HW.astype(np.int32) + 1, 0)
+    for class_id, box in enumerate(ndimage.find_objects(shifted_HW)):
+        if box is None:
+            continue
+        window = tuple(slice(max(0, side.start - tolerance_px), side.stop + tolerance_px) for side in box)
+        found_HW = within(np.asarray(want_HW[window] == class_id), tolerance_px)
+        marked_HW[window] |= (shifted_HW[window] == class_id + 1) & ~found_HW
