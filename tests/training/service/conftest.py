@@ -69,7 +69,10 @@ class Desk:
     def said(self) -> list[Event]:
         outbox = self.service.uow.tables.outbox
         with self.ports.database.read() as connection:
-            return [unwrap(v) for v in connection.execute(sa.select(outbox.c.value).order_by(outbox.c.sequence)).scalars()]
+            return [
+                unwrap(v)
+                for v in connection.execute(sa.select(outbox.c.value).order_by(outbox.c.sequence)).scalars()
+            ]
 
     def names_said(self) -> list[str]:
         return [event.type.removeprefix("terrazzo.v1.") for event in self.said()]
@@ -81,9 +84,7 @@ class Desk:
 
 
 @pytest.fixture
-def empty_desk(
-    ports_factory: Callable[..., Ports], key_of: Callable[..., str], tmp_path: Path
-) -> Iterator[Desk]:
+def empty_desk(ports_factory: Callable[..., Ports], key_of: Callable[..., str], tmp_path: Path) -> Iterator[Desk]:
     storage = MaskStorage()
     yield Desk(ports_factory("training", peers=storage), ScriptedLauncher(tmp_path), storage, key_of)
 

@@ -154,7 +154,9 @@ def test_a_create_that_is_repeated_makes_one_run(desk):
     assert len(desk.call("GET", "runs").json()["items"]) == 1
 
 
-@pytest.mark.parametrize("path", ["runs/x", "runs/run_0000000%00", "models/%ff", "runs?cursor=abc", "runs?limit=0"])
+@pytest.mark.parametrize(
+    "path", ["runs/x", "runs/run_0000000%00", "models/%ff", "runs?cursor=abc", "runs?limit=0"]
+)
 def test_odd_input_is_refused_with_a_problem(desk, path):
     answer = desk.call("GET", path)
     assert answer.status_code == 422

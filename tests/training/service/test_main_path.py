@@ -80,7 +80,9 @@ def test_runs_are_trained_one_at_a_time_in_the_order_in_which_they_were_asked_fo
         desk.turn()
     assert [job.run_id for job in desk.launcher.jobs] == runs
     listed = desk.call("GET", "models").json()["items"]
-    assert [(model["version"], model["run_id"]) for model in listed] == list(zip((3, 2, 1), runs[::-1], strict=True))
+    assert [(model["version"], model["run_id"]) for model in listed] == list(
+        zip((3, 2, 1), runs[::-1], strict=True)
+    )
 
 
 def test_a_branch_that_moves_while_a_run_waits_does_not_move_the_run(desk):

@@ -8,6 +8,7 @@ is the command's, 128 + n when signal n killed it. Runs by its path, without sit
 cost nothing.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -17,12 +18,20 @@ PATIENCE_S = 60.0
 
 
 def main(command: list[str]) -> int:
-    # close_fds=False: the command holds the run's lock too.
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, close_fds=False)
+    # A SIGTERM that comes before there is a command waits until there is one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        close_fds=False,  # the command holds the run's lock too
+        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM}),  # no threads yet
+    )
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 4096):
+            pass
         child.terminate()
         try:
             child.wait(PATIENCE_S)
@@ -35,4 +44,5 @@ def main(command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    # Without the interpreter's own ending, which would stumble over the thread that still reads.
+    os._exit(main(sys.argv[1:]))
