@@ -1,4 +1,4 @@
-"""Consensus: right where it can be worked out by hand, invariant where it must be, sound where plain STAPLE fails."""
+"""Consensus: right where it can be worked out by hand, invariant where it must be, sound where STAPLE fails."""
 
 from __future__ import annotations
 
