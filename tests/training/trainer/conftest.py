@@ -40,7 +40,7 @@ def make_config() -> Callable[..., RunConfig]:
         base: dict[str, Any] = {
             "run_id": "run_test", "project_id": "prj_test", "commit_id": "c0ffee", "classes": CLASSES,
             "arch": "unet_small", "epochs": 2, "steps_per_epoch": 5, "batch_size": 4, "crop_px": 64,
-            "num_workers": 0, "warmup_steps": 2, "held_out_percent": 20,
+            "num_workers": 0, "warmup_steps": 2, "learning_rate": 4e-3, "held_out_percent": 20,
         }  # fmt: skip
         return RunConfig.from_dict(base | fields)
 

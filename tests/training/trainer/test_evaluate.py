@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_windows_cover_the_axis_and_overlap_enough(length: int, tile_px: int, ov
     assert size <= tile_px
     assert starts[0] == 0
     assert starts[-1] + size >= length
-    assert all(b - a <= size - overlap_px for a, b in zip(starts, starts[1:], strict=False))
+    assert all(b - a <= size - overlap_px for a, b in pairwise(starts))
     assert len(starts) == 1 or starts[-1] + size == length
 
 

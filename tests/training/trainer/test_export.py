@@ -28,7 +28,7 @@ def test_the_exported_model_reproduces_the_networks_outputs(arch: str, make_conf
         model(torch.rand(4, 3, 64, 64) * 255)  # gives the batch normalisation statistics of its own
     version = export(model, ClassTree.of(config.classes), config, tmp_path)
     assert version == tmp_path / "segmenter" / "3"
-    served = torch.jit.load(str(version / "model.pt"))
+    served = torch.jit.load(str(version / "model.pt"))  # type: ignore[no-untyped-call]
     model.eval()
     for shape in ((1, 3, 32, 32), (3, 3, 160, 96), (1, 3, 256, 256)):
         image = torch.rand(*shape) * 255

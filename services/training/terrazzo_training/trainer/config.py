@@ -88,11 +88,11 @@ class RunConfig:
     seed: int = 0
     arch: str = "unet_small"
     epochs: int = 10
-    steps_per_epoch: int | None = 20
-    batch_size: int = 8
-    crop_px: int = 192
-    learning_rate: float = 4e-3
-    warmup_steps: int = 20
+    steps_per_epoch: int | None = 50
+    batch_size: int = 4
+    crop_px: int = 128
+    learning_rate: float = 2e-3
+    warmup_steps: int = 30
     weight_decay: float = 1e-2
     optimizer: str = "adamw"
     schedule: str = "poly"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
@@ -38,6 +38,10 @@ class SampleSource(Protocol):
         """Return uint16 (H, W) class ids of the image's size. Raises DataError when it cannot be read."""
         ...
 
+    def counts(self, index: int) -> Mapping[int, int]:
+        """Return the number of pixels of each class id in the labels (0 may be among them)."""
+        ...
+
 
 class ArraySource:
     """Samples that are in memory already."""
@@ -60,6 +64,9 @@ class ArraySource:
 
     def labels(self, index: int) -> Labels:
         return self._labels[index]
+
+    def counts(self, index: int) -> Mapping[int, int]:
+        return count_pixels(self._labels[index])
 
 
 class FolderSource:
@@ -102,6 +109,9 @@ class FolderSource:
         labels_HW[np.isin(values_HW, list(self._unlabelled))] = 0
         return labels_HW
 
+    def counts(self, index: int) -> Mapping[int, int]:
+        return count_pixels(self.labels(index))
+
 
 class Subset:
     """The samples of a source at the given positions."""
@@ -120,6 +130,9 @@ class Subset:
 
     def labels(self, index: int) -> Labels:
         return self._source.labels(self._indices[index])
+
+    def counts(self, index: int) -> Mapping[int, int]:
+        return self._source.counts(self._indices[index])
 
 
 class CachedSource:
@@ -146,6 +159,9 @@ class CachedSource:
 
     def labels(self, index: int) -> Labels:
         return self._sample(index)[1]
+
+    def counts(self, index: int) -> Mapping[int, int]:
+        return self._source.counts(index)
 
     def _sample(self, index: int) -> tuple[Image, Labels]:
         with self._lock:
@@ -199,6 +215,12 @@ def decode_image(data: bytes, where: str) -> Image:
             return np.asarray(file.convert("RGB"))
     except (OSError, ValueError, SyntaxError, PilImage.DecompressionBombError) as error:
         raise DataError(f"{where}: not a readable image ({error})") from error
+
+
+def count_pixels(labels_HW: Labels) -> dict[int, int]:
+    """Return class id -> number of pixels."""
+    class_ids, pixels = np.unique(labels_HW, return_counts=True)
+    return {int(class_id): int(count) for class_id, count in zip(class_ids, pixels, strict=True)}
 
 
 def check_sizes(sample_id: str, image_HWC: Image, labels_HW: Labels) -> None:

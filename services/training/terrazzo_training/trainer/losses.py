@@ -56,10 +56,8 @@ class HierarchicalCrossEntropy(torch.nn.Module):
         return -(weights_NHW * logp_NHW).sum(), weights_NHW.sum()
 
 
-def class_weights(
-    source: SampleSource, tree: ClassTree, scheme: str, *, seed: int, num_samples: int = 256
-) -> NDArray[np.float64]:
-    """Return the weight of each leaf, float64 (K,), estimated on up to ``num_samples`` training samples.
+def class_weights(source: SampleSource, tree: ClassTree, scheme: str) -> NDArray[np.float64]:
+    """Return the weight of each leaf, float64 (K,), from the pixel counts of the training samples.
 
     - ``none``: 1.
     - ``median_frequency``: median(f) / f_c, f_c = pixels of c / pixels of the images that show c
@@ -72,17 +70,13 @@ def class_weights(
     """
     if scheme == "none":
         return np.ones(tree.num_leaves)
-    chosen = np.arange(len(source))
-    if len(source) > num_samples:
-        chosen = np.sort(np.random.default_rng([seed, 7]).permutation(len(source))[:num_samples])
     pixels_K = np.zeros(tree.num_leaves)
     in_images_K = np.zeros(tree.num_leaves)
-    for index in chosen:
-        targets_HW = tree.targets(source.labels(int(index)), source.sample_id(int(index)))
-        leaves = targets_HW[(targets_HW >= 0) & (targets_HW < tree.num_leaves)]
-        counts_K = np.bincount(leaves, minlength=tree.num_leaves)
+    for index in range(len(source)):
+        counts = source.counts(index)
+        counts_K = np.array([counts.get(leaf, 0) for leaf in tree.leaf_ids], dtype=np.float64)
         pixels_K += counts_K
-        in_images_K += np.where(counts_K > 0, leaves.size, 0)
+        in_images_K += np.where(counts_K > 0, counts_K.sum(), 0.0)
     return _weights_of(pixels_K, in_images_K, scheme)
 
 

@@ -83,12 +83,13 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        count = x.numel() // x.shape[1]
-        local = torch.cat([x.sum(dim=(0, 2, 3)), (x * x).sum(dim=(0, 2, 3)), x.new_tensor([float(count)])])
-        sums: Tensor = differentiable_all_reduce(local)  # type: ignore[no-untyped-call]
-        channels, total = x.shape[1], sums[-1].detach()
-        mean = sums[:channels] / total
-        variance = sums[channels : 2 * channels] / total - mean * mean
+        # Two exchanges, mean and then deviations from it: a difference of mean squares loses digits.
+        count = x.new_tensor([float(x.numel() // x.shape[1])])
+        sums = _sum_with_gradient(torch.cat([x.sum(dim=(0, 2, 3)), count]))
+        total = sums[-1].detach()
+        mean = sums[:-1] / total
+        centred = x - mean[None, :, None, None]
+        variance = _sum_with_gradient(centred.square().sum(dim=(0, 2, 3))) / total
         if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
             with torch.no_grad():
                 self.running_mean.lerp_(mean, self.momentum)
@@ -96,8 +97,13 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
                 if self.num_batches_tracked is not None:
                     self.num_batches_tracked.add_(1)
         gain = self.weight * torch.rsqrt(variance + self.eps)
-        shift = self.bias - mean * gain
-        return x * gain[None, :, None, None] + shift[None, :, None, None]
+        return centred * gain[None, :, None, None] + self.bias[None, :, None, None]
+
+
+def _sum_with_gradient(values: Tensor) -> Tensor:
+    """Return the sum over all processes, through which gradients flow back to each of them."""
+    summed: Tensor = differentiable_all_reduce(values)  # type: ignore[no-untyped-call]
+    return summed
 
 
 def synchronise_batch_norm(model: nn.Module, processes: Processes) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +13,13 @@ from terrazzo_training.trainer.data import Image, Labels, decode_image
 from terrazzo_training.trainer.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from terrazzo_client import Client
+    from terrazzo_client import TerrazzoClient
 
 
 class RestSource:
     """The entries of one commit; images and label maps are fetched when they are asked for."""
 
-    def __init__(self, client: Client, project_id: str, commit_id: str) -> None:
+    def __init__(self, client: TerrazzoClient, project_id: str, commit_id: str) -> None:
         self._client, self._project_id = client, project_id
         self._entries = list(client.datasets.entries(project_id, commit_id))
 
@@ -41,7 +42,10 @@ class RestSource:
                 f"sample {entry.sample_id}: mask {entry.mask_id} is {labels_HW.shape}, its entry says "
                 f"{(entry.height, entry.width)}"
             )
-        return labels_HW.astype(np.uint16)
+        return labels_HW.astype(np.uint16, copy=False)
+
+    def counts(self, index: int) -> Mapping[int, int]:
+        return self._entries[index].counts
 
 
 def open_sources(config: RunConfig) -> tuple[RestSource, RestSource | None]:
@@ -53,9 +57,9 @@ def open_sources(config: RunConfig) -> tuple[RestSource, RestSource | None]:
     for name in ("TERRAZZO_URL", "TERRAZZO_KEY"):
         if not os.environ.get(name):
             raise ConfigError(name, None, "must be set in the environment (or give --images and --labels)")
-    from terrazzo_client import Client
+    from terrazzo_client import TerrazzoClient
 
-    client = Client(os.environ["TERRAZZO_URL"], os.environ["TERRAZZO_KEY"])
+    client = TerrazzoClient(os.environ["TERRAZZO_URL"], os.environ["TERRAZZO_KEY"])
     source = RestSource(client, config.project_id, config.commit_id)
     if config.eval_commit_id is None or config.eval_commit_id == config.commit_id:
         return source, None

@@ -59,14 +59,16 @@ def run(
             f"({config.held_out_percent} % are held out); commit more labelled samples"
         )
     trainer, sampler, steps_per_epoch = prepare(config, training, tree, processes)
-    emit({"event": "started", "run_id": config.run_id, "num_training": len(training), "num_held_out": len(held_out),
-          "steps": trainer.num_steps, "device": str(processes.device), "processes": processes.world})  # fmt: skip
+    started = {"event": "started", "run_id": config.run_id, "num_training": len(training)}
+    started |= {"num_held_out": len(held_out), "steps": trainer.num_steps}
+    emit(started | {"device": str(processes.device), "processes": processes.world})
     stop_reason = train(config, trainer, sampler, steps_per_epoch=steps_per_epoch, out=out, emit=emit, stop=stop)
 
     began = time.monotonic()
     metrics = evaluate(trainer.best_model, held_out, tree, config, processes)
-    metrics |= {"run_id": config.run_id, "eval_commit_id": config.eval_commit_id or config.commit_id,
-                "seconds": round(time.monotonic() - began, 3)}  # fmt: skip
+    metrics["run_id"] = config.run_id
+    metrics["eval_commit_id"] = config.eval_commit_id or config.commit_id
+    metrics["seconds"] = round(time.monotonic() - began, 3)
     finished: dict[str, Any] = {
         "event": "finished", "run_id": config.run_id, "stop_reason": stop_reason, "step": trainer.progress.step,
         "seconds": round(trainer.progress.seconds, 3), "miou": metrics["miou"],
@@ -100,7 +102,7 @@ def prepare(
     if config.init_from:
         load_weights(Path(config.init_from), config, tree, model)
     synchronise_batch_norm(model, processes)
-    weights_K = class_weights(cached, tree, config.class_weighting, seed=config.seed)
+    weights_K = class_weights(cached, tree, config.class_weighting)
     steps_per_epoch = config.steps_per_epoch or -(-len(training) // config.batch_size)
     trainer = Trainer(
         config, model, HierarchicalCrossEntropy(tree, weights_K), processes, config.epochs * steps_per_epoch

@@ -7,7 +7,7 @@ Legend: N images, C channels, H x W pixels; '/8' is an eighth of the input's hei
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from terrazzo_training.trainer.networks.blocks import conv_bn_relu, depthwise_separable, resize_like
