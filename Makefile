@@ -8,7 +8,7 @@ DEMO_OUT ?= demo
 export OMP_NUM_THREADS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types walls contracts openapi proto up clean
+.PHONY: help install demo test check lint types walls contracts docs proto up clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,8 +44,8 @@ contracts: $(STAMP)
 	$(BIN)/buf lint
 	PATH="$(BIN):$$PATH" PYTHON=$(BIN)/python proto/check.sh
 
-openapi: $(STAMP) ## write docs/openapi from the services
-	$(BIN)/python docs/openapi/write.py
+docs: $(STAMP) ## write docs/openapi, docs/rest.md and docs/settings.md from the code
+	$(BIN)/python docs/write.py
 
 proto: $(STAMP) ## write the event types from proto/
 	PYTHON=$(BIN)/python proto/generate.sh

@@ -14,6 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from terrazzo import __version__
 from terrazzo_client import TerrazzoClient
 from terrazzo_runtime.adapters.file_blobs import FileBlobs
@@ -34,7 +36,14 @@ _TOKEN_VALID_S = 600
 class RestPeers:
     """The other services over REST, with short-lived tokens that are renewed at half their life."""
 
-    def __init__(self, settings: Settings, authority: TokenAuthority, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        authority: TokenAuthority,
+        clock: Clock,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._transport = transport
         self._urls = {name: settings.url_of(name) for name in SERVICES}
         self._authority = authority
         self._clock = clock
@@ -48,7 +57,7 @@ class RestPeers:
             if kept is not None and now < kept[1]:
                 return kept[0]
             token = self._authority.issue_for_service(service, organisation_id, _TOKEN_VALID_S)
-            client = TerrazzoClient(self._urls["task"], token, urls=self._urls)
+            client = TerrazzoClient(self._urls["task"], token, urls=self._urls, transport=self._transport)
             self._clients[service, organisation_id] = (client, now + _TOKEN_VALID_S / 2)
             return client
 
@@ -101,10 +110,15 @@ def hold(data_dir: Path, names: Sequence[str]) -> list[int]:
 class System:
     """Some or all of the services in one process, behind one ASGI app."""
 
-    def __init__(self, settings: Settings, names: Sequence[str] = SERVICES, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        names: Sequence[str] = SERVICES,
+        ports_of: Callable[[str], Ports] | None = None,
+    ) -> None:
         self.settings = settings
         self._locks = hold(settings.data_dir, names)
-        ports_of = make_ports(settings, clock)
+        ports_of = ports_of or make_ports(settings)
         self.ports = {name: ports_of(name) for name in names}
         self.services: dict[str, Service] = {
             name: import_module(f"terrazzo_{name}.service").create(self.ports[name]) for name in names
