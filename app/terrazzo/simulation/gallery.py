@@ -59,14 +59,14 @@ def tiles(item: GalleryItem, colours: NDArray[np.uint8], side_px: int) -> list[T
     image_HWC = _shrink(item.image_HWC, side_px, smooth=True)
     row = [Tile("image", image_HWC, False)]
     if item.proposal_HW is not None:
-        row.append(Tile("proposal", colours[_shrink(item.proposal_HW, side_px)], True))
-    row += [Tile(name, colours[_shrink(labels_HW, side_px)], True) for name, labels_HW in item.annotators]
+        row.append(Tile("proposal", colours[_shrink_labels(item.proposal_HW, side_px)], True))
+    row += [Tile(name, colours[_shrink_labels(labels_HW, side_px)], True) for name, labels_HW in item.annotators]
     if item.disagreement_HW is not None:
         row.append(Tile("disagreement", heat(image_HWC, _shrink(item.disagreement_HW, side_px)), True))
     accepted = "consensus" if len(item.annotators) > 1 else "accepted"
-    row.append(Tile(accepted, colours[_shrink(item.consensus_HW, side_px)], True))
+    row.append(Tile(accepted, colours[_shrink_labels(item.consensus_HW, side_px)], True))
     if item.truth_HW is not None:
-        row.append(Tile("truth", colours[_shrink(item.truth_HW, side_px)], True))
+        row.append(Tile("truth", colours[_shrink_labels(item.truth_HW, side_px)], True))
     return row
 
 
@@ -96,8 +96,15 @@ def data_uri(tile: Tile) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
+def _shrink_labels(labels_HW: LabelMap, side_px: int) -> LabelMap:
+    """A label map by a whole factor smaller, its longer side at most `side_px`, thin classes still visible."""
+    from terrazzo_masks.formats import downsample_mode
+
+    return downsample_mode(labels_HW, -(-max(labels_HW.shape) // side_px))
+
+
 def _shrink(array: NDArray[Any], side_px: int, *, smooth: bool = False) -> NDArray[Any]:
-    """Shrink (H, W) or (H, W, C) so that the longer side is at most `side_px`; labels are picked, not mixed."""
+    """Shrink (H, W) or (H, W, C) to at most `side_px` on the longer side; values are picked, or mixed (`smooth`)."""
     height, width = array.shape[:2]
     factor = min(1.0, side_px / max(height, width))
     if factor == 1.0:

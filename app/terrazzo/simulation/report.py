@@ -14,7 +14,7 @@ from terrazzo.simulation.gallery import GalleryItem, data_uri, palette, tiles
 Json = Mapping[str, Any]
 
 MAX_BYTES = 6_000_000
-_GALLERY_SIDES_PX = (360, 256, 180, 120)
+_GALLERY_SIDES_PX = (400, 256, 180, 120)
 _MAX_GALLERY_ITEMS = 12
 
 
