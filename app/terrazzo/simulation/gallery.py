@@ -104,7 +104,7 @@ def _shrink_labels(labels_HW: LabelMap, side_px: int) -> LabelMap:
 
 
 def _shrink(array: NDArray[Any], side_px: int, *, smooth: bool = False) -> NDArray[Any]:
-    """Shrink (H, W) or (H, W, C) to at most `side_px` on the longer side; values are picked, or mixed (`smooth`)."""
+    """Shrink (H, W) or (H, W, C) to at most `side_px` on its longer side; values are picked unless `smooth`."""
     height, width = array.shape[:2]
     factor = min(1.0, side_px / max(height, width))
     if factor == 1.0:
