@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+
 from terrazzo_client import TerrazzoClient
 from terrazzo_client.connection import Connection
 

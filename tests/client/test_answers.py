@@ -7,8 +7,9 @@ from io import BytesIO
 import httpx
 import numpy as np
 import pytest
-import terrazzo_client
 from service_double import Script, client_of, problem, project
+
+import terrazzo_client
 from terrazzo_client import (
     ApiError,
     BadRequest,

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 from service_double import Script, client_of, problem, project
+
 from terrazzo_client import Conflict, NoAnswer, NotFound, Unavailable
 
 

@@ -20,9 +20,9 @@ from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
-from terrazzo_schema.rest.base import Command, Page
 
 from terrazzo_client.errors import NoAnswer, WaitedTooLong, error_of, refused_here
+from terrazzo_schema.rest.base import Command, Page
 
 V = TypeVar("V", bound=BaseModel)
 T = TypeVar("T")

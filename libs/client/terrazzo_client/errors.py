@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import httpx
 from pydantic import ValidationError
+
 from terrazzo_schema.errors import PROBLEM_BASE
 from terrazzo_schema.rest.base import Problem
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from terrazzo_client.connection import Connection, command, path_of
 from terrazzo_schema.rest.base import Page
 from terrazzo_schema.rest.inference import PredictionJobCreate, PredictionJobView, PredictionView, PredictorView
-
-from terrazzo_client.connection import Connection, command, path_of
 
 
 class Predictions:

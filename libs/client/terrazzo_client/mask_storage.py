@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import TypeAdapter
+
+from terrazzo_client.connection import Connection, command, path_of
 from terrazzo_schema.rest.base import Page
 from terrazzo_schema.rest.mask_storage import (
     BlameView,
@@ -32,8 +34,6 @@ from terrazzo_schema.rest.mask_storage import (
     TagCreate,
     TagView,
 )
-
-from terrazzo_client.connection import Connection, command, path_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,10 +143,19 @@ class Masks:
         params = {"y": y, "x": x, "height": height, "width": width, "format": "npy"}
         return _from_npy(self._connection.content(path_of("masks", project_id, mask_id, "region"), params))
 
-    def tile(self, project_id: str, mask_id: str, row: int, col: int, format: str | None = None) -> bytes:
-        """A tile as a viewer shows it: a PNG in the classes' colours."""
+    def tile(
+        self,
+        project_id: str,
+        mask_id: str,
+        row: int,
+        col: int,
+        *,
+        level: int = 0,
+        format: Literal["color", "png", "npy"] = "color",
+    ) -> bytes:
+        """A tile of 256 px for viewers; each level halves the scale. "color" is a PNG in the classes' colours."""
         path = path_of("masks", project_id, mask_id, "tiles", row, col)
-        return self._connection.content(path, {"format": format})
+        return self._connection.content(path, {"level": level, "format": format})
 
     def provenance(self, project_id: str, mask_id: str) -> Sequence[Provenance]:
         """Everything that these pixels were: proposals, submissions, consensus."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from terrazzo_schema.rest.base import DeadLetter, Health, Page
-
 from terrazzo_client.connection import Connection, path_of
+from terrazzo_schema.rest.base import DeadLetter, Health, Page
 
 
 class Operations:

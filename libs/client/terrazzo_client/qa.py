@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from terrazzo_client.connection import Connection, command, path_of
 from terrazzo_schema.rest.base import Page
 from terrazzo_schema.rest.qa import (
     AdjudicationView,
@@ -16,8 +17,6 @@ from terrazzo_schema.rest.qa import (
     ConsensusView,
     ScorecardView,
 )
-
-from terrazzo_client.connection import Connection, command, path_of
 
 
 class Checks:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from terrazzo_client.connection import Connection, command, path_of
+from terrazzo_client.sse import server_events
 from terrazzo_schema.rest.base import Page
 from terrazzo_schema.rest.task import (
     BatchCreate,
@@ -28,9 +30,6 @@ from terrazzo_schema.rest.task import (
     TaskUpdate,
     TaskView,
 )
-
-from terrazzo_client.connection import Connection, command, path_of
-from terrazzo_client.sse import server_events
 
 
 class Organisations:
@@ -247,10 +246,16 @@ class Tasks:
         answer = self._connection.write("POST", path, body, idempotency_key=idempotency_key)
         return None if answer.status_code == 204 else LeaseView.model_validate_json(answer.content)
 
-    def extend(self, lease_id: str, *, idempotency_key: str | None = None) -> LeaseView:
-        """Hold the task for another whole lease from now. Raises Conflict when the lease is over."""
-        path = path_of("leases", lease_id, "extend")
-        answer = self._connection.write("POST", path, idempotency_key=idempotency_key)
+    def extend(
+        self, lease_id: str, *, lease_s: int | None = None, idempotency_key: str | None = None
+    ) -> LeaseView:
+        """Hold the task until `lease_s` from now (None: the project's). Raises Conflict when it is over."""
+        answer = self._connection.send(
+            "POST",
+            path_of("leases", lease_id, "extend"),
+            params={"lease_s": lease_s},
+            idempotency_key=idempotency_key,
+        )
         return LeaseView.model_validate_json(answer.content)
 
     def release(self, lease_id: str, *, idempotency_key: str | None = None) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from terrazzo_client.connection import Connection, command, path_of
 from terrazzo_schema.rest.base import Page
 from terrazzo_schema.rest.training import ModelView, PromoteCreate, PromotionView, RunCreate, RunView
-
-from terrazzo_client.connection import Connection, command, path_of
 
 
 class Runs:

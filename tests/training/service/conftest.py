@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +84,9 @@ class Desk:
 
 
 @pytest.fixture
-def empty_desk(ports_factory: Callable[..., Ports], key_of: Callable[..., str], tmp_path: Path) -> Iterator[Desk]:
+def empty_desk(ports_factory: Callable[..., Ports], key_of: Callable[..., str], tmp_path: Path) -> Desk:
     storage = MaskStorage()
-    yield Desk(ports_factory("training", peers=storage), ScriptedLauncher(tmp_path), storage, key_of)
+    return Desk(ports_factory("training", peers=storage), ScriptedLauncher(tmp_path), storage, key_of)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -32,8 +33,8 @@ CONFIG = {
 class StorageOverHttp(BaseHTTPRequestHandler):
     """The four answers of mask storage that a trainer asks for."""
 
-    samples = [f"smp_{number:024x}" for number in range(12)]
-    keys: set[str] = set()
+    samples: ClassVar = [f"smp_{number:024x}" for number in range(12)]
+    keys: ClassVar[set[str]] = set()
 
     def do_GET(self) -> None:
         self.keys.add(self.headers["Authorization"])
