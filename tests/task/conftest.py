@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -182,5 +182,7 @@ def hand(
     clock: FakeClock,
     key_of: Callable[..., str],
     event_of: Callable[..., events.Event],
-) -> Hand:
-    return Hand(create(ports_factory("task")), clock, key_of, event_of)
+) -> Iterator[Hand]:
+    hand = Hand(create(ports_factory("task")), clock, key_of, event_of)
+    with hand.client:  # one event loop for all requests of a test
+        yield hand
