@@ -81,10 +81,15 @@ class Tx(Generic[S]):
             trace_id=self._cause.trace_id if self._cause else trace_id.get(),
             message=message,
         )
+        # Values apart from the statement: it is then compiled once, not per event (a handler may say thousands).
         self.connection.execute(
-            self._uow.tables.outbox.insert().values(
-                id=event.id, topic=topic_of(event.source), key=f"{project_id}/{key}", value=wrap(event)
-            )
+            self._uow.tables.outbox.insert(),
+            {
+                "id": event.id,
+                "topic": topic_of(event.source),
+                "key": f"{project_id}/{key}",
+                "value": wrap(event),
+            },
         )
         return event.id
 

@@ -22,15 +22,19 @@ class StrayValue:
     num_pixels: int
 
 
-def first_stray(values_HW: NDArray[Any], allowed: Iterable[int]) -> StrayValue | None:
-    """The smallest value of a uint8/uint16 map (H, W) that is not in `allowed`, or None."""
-    counts = np.bincount(values_HW.ravel())
-    stray = set(np.flatnonzero(counts).tolist()) - set(allowed)
+def first_stray(
+    values_HW: NDArray[Any], allowed: Iterable[int], counts: Mapping[int, int]
+) -> StrayValue | None:
+    """The smallest value of a uint8/uint16 map (H, W) that is not in `allowed`, or None.
+
+    `counts` is value -> pixels of the map: whoever asks has counted them already.
+    """
+    stray = set(counts) - set(allowed)
     if not stray:
         return None
     value = min(stray)
     y, x = np.unravel_index(int(np.argmax(values_HW == value)), values_HW.shape)
-    return StrayValue(value, int(y), int(x), int(counts[value]))
+    return StrayValue(value, int(y), int(x), counts[value])
 
 
 def translate(values_HW: NDArray[Any], value_to_id: Mapping[int, int]) -> NDArray[np.uint16]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,9 +82,7 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     # Pillow's own limit is a fraction of what a scanner delivers; ours is checked below, before decoding.
     Image.MAX_IMAGE_PIXELS = None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError as error:
         start = data[:8].hex(" ") or "nothing"
         raise CorruptInput(
@@ -129,9 +126,7 @@ def _refuse_several(image: Image.Image) -> None:
 
 def _load(image: Image.Image, num_bytes: int) -> None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image.load()
+        image.load()
     except (MemoryError, *_DAMAGED) as error:
         raise CorruptInput(
             f"the {image.format} of {image.height} x {image.width} pixels is damaged or cut short "

@@ -22,6 +22,7 @@ from terrazzo_mask_storage.handlers.deps import Deps
 from terrazzo_mask_storage.handlers.exports import CLASSES_FORMAT
 from terrazzo_mask_storage.handlers.projects import known_project, ontology_of
 from terrazzo_mask_storage.ports import Image, Scope
+from terrazzo_masks.labels import count_classes
 from terrazzo_runtime.auth import Principal
 from terrazzo_runtime.unit_of_work import AlreadyAnswered, Once
 from terrazzo_schema.errors import CorruptInput, StorageFull, TerrazzoError
@@ -178,7 +179,7 @@ def _mask_file(job: _Job, name: str, image: Image, to_id: Mapping[int, int]) -> 
     values_HW = masks.read_label_map(
         job.archive.read(name, settings.max_image_bytes), settings.max_image_pixels
     )
-    stray = labels.first_stray(values_HW, to_id)
+    stray = labels.first_stray(values_HW, to_id, count_classes(values_HW))
     if stray is not None:
         raise ValueError(
             f"value {stray.value} (first at row {stray.y}, column {stray.x}; {stray.num_pixels} pixels) "
@@ -191,7 +192,7 @@ def _prepared(job: _Job, labels_HW: NDArray[Any], image: Image) -> masks.Prepare
     if labels_HW.shape != (image.height, image.width):
         height, width = labels_HW.shape
         raise ValueError(f"the mask is {height} x {width}, its image is {image.height} x {image.width}")
-    return masks.prepare(job.deps, job.scope, labels_HW)
+    return masks.prepare(job.deps, job.scope, labels_HW, job.ontology)
 
 
 def _coco(job: _Job) -> Iterator[_Pair]:

@@ -55,9 +55,8 @@ def read_label_map(data: bytes, max_pixels: int) -> NDArray[Any]:
         ) from error
 
 
-def refuse_unknown_classes(labels_HW: NDArray[Any], ontology: Ontology) -> None:
-    """Raises Unprocessable that names the id and its first pixel."""
-    stray = first_stray(labels_HW, (UNLABELLED, *ontology.ids))
+def _refuse_unknown_classes(labels_HW: NDArray[Any], counts: Mapping[int, int], ontology: Ontology) -> None:
+    stray = first_stray(labels_HW, (UNLABELLED, *ontology.ids), counts)
     if stray is not None:
         raise Unprocessable(
             f"class id {stray.value} (first at row {stray.y}, column {stray.x}; {stray.num_pixels} pixels) "
@@ -68,10 +67,14 @@ def refuse_unknown_classes(labels_HW: NDArray[Any], ontology: Ontology) -> None:
         )
 
 
-def prepare(deps: Deps, scope: Scope, labels_HW: NDArray[Any]) -> PreparedMask:
-    """Store a label map's new tiles. Raises StorageFull."""
+def prepare(deps: Deps, scope: Scope, labels_HW: NDArray[Any], ontology: Ontology) -> PreparedMask:
+    """Store a label map's new tiles.
+
+    Raises Unprocessable that names the first pixel of an id that is no class, StorageFull.
+    """
     parts = NewParts()
     manifest = tiles.build(labels_HW, parts.put)
+    _refuse_unknown_classes(labels_HW, manifest.counts, ontology)
     data = manifest.to_bytes()
     mask_id = parts.put(data)
     with deps.uow.read() as store:
@@ -109,8 +112,7 @@ def put_mask(
                 value=size,
                 remedy="send a mask of the image's size",
             )
-    refuse_unknown_classes(labels_HW, ontology_of(project.ontology_json))
-    prepared = prepare(deps, scope, labels_HW)
+    prepared = prepare(deps, scope, labels_HW, ontology_of(project.ontology_json))
     sample_id, origin = _origin(provenance, caller)
     view = mask_view(prepared.mask, prepared.new_bytes)
 
