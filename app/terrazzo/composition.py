@@ -89,7 +89,7 @@ def hold(data_dir: Path, names: Sequence[str]) -> list[int]:
     """Lock each service's place in the data folder; two processes of one service would share its lane
     of the bus. The locks end with the process. Raises Conflict."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    handles = []
+    handles: list[int] = []
     for name in names:
         handle = os.open(data_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:

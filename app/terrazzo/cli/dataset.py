@@ -9,6 +9,7 @@ import typer
 
 from terrazzo.cli.connection import DEFAULT_DATA_DIR, DataOption, KeyOption, UrlOption, connect
 from terrazzo.cli.output import JsonFlag, print_json, show, show_table, take
+from terrazzo_schema.rest.mask_storage import ExportFormat
 
 app = typer.Typer(
     help="Dataset versions: commit, log, show, diff, blame, tag, export, import.", no_args_is_help=True
@@ -85,7 +86,7 @@ def diff(
 ) -> None:
     """Which samples changed, how many pixels, from which class to which."""
     with connect(url, key, data_dir) as client:
-        view = client.datasets.diff(project_id, base=base, head=head, limit=limit)
+        view = client.datasets.diff(project_id, base=base, head=head, page_size=limit)
     if as_json:
         print_json(view)
         return
@@ -143,7 +144,7 @@ def export(
     project_id: ProjectId,
     to: Annotated[Path, typer.Argument(help="File to write (.zip).")],
     ref: Annotated[str, typer.Option(help="Commit, branch or tag.")] = "main",
-    format_: Annotated[str, typer.Option("--format", help="index, coco or cityscapes.")] = "index",
+    format_: Annotated[ExportFormat, typer.Option("--format", help="Layout.")] = "index",
     url: UrlOption = None,
     key: KeyOption = None,
     data_dir: DataOption = DEFAULT_DATA_DIR,
@@ -161,7 +162,7 @@ def import_(
     project_id: ProjectId,
     archive: Annotated[Path, typer.Argument(help="Archive (.zip) in one of the export layouts.")],
     branch: Branch = "main",
-    format_: Annotated[str, typer.Option("--format", help="index, coco or cityscapes.")] = "index",
+    format_: Annotated[ExportFormat, typer.Option("--format", help="Layout.")] = "index",
     url: UrlOption = None,
     key: KeyOption = None,
     data_dir: DataOption = DEFAULT_DATA_DIR,

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import time
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from terrazzo.cli.connection import DEFAULT_DATA_DIR, DataOption, KeyOption, UrlOption, connect
 from terrazzo.cli.output import JsonFlag, show
 from terrazzo_schema.errors import BadRequest
+
+if TYPE_CHECKING:
+    from terrazzo_client import TerrazzoClient
+    from terrazzo_schema.rest.training import RunView
+
+ENDED = ("succeeded", "failed", "cancelled")
 
 
 def train(
@@ -34,7 +41,7 @@ def train(
             project_id=project_id, ref=ref, eval_ref=eval_ref, init_from=init_from, seed=seed, config=config
         )
         if wait:
-            run = client.runs.wait(run.run_id, on_progress=None if as_json else _print_epoch())
+            run = _follow(client, run, quiet=as_json)
     show(run, as_json, f"{run.run_id}  {run.state}" + (f", model {run.model_id}" if run.model_id else ""))
     if run.state in ("failed", "cancelled"):
         typer.echo(run.reason or run.state, err=True)
@@ -51,13 +58,15 @@ def parse_setting(text: str) -> tuple[str, object]:
         return name, value
 
 
-def _print_epoch():  # type: ignore[no-untyped-def]
+def _follow(client: TerrazzoClient, run: RunView, quiet: bool) -> RunView:
+    """Ask until the run has ended; a line for each epoch."""
     shown = 0
-
-    def print_new(run) -> None:  # type: ignore[no-untyped-def]
-        nonlocal shown
+    while True:
+        run = client.runs.get(run.run_id)
         for epoch in run.epochs[shown:]:
-            typer.echo(f"epoch {epoch.epoch}/{run.num_epochs}  loss {epoch.loss:.4f}  {epoch.seconds:.1f} s")
+            if not quiet:
+                typer.echo(f"epoch {epoch.epoch}/{run.num_epochs}  loss {epoch.loss:.4f}  {epoch.seconds:.1f} s")
         shown = len(run.epochs)
-
-    return print_new
+        if run.state in ENDED:
+            return run
+        time.sleep(0.5)

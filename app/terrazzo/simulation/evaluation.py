@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from terrazzo.simulation.people import Work
-from terrazzo.simulation.reference_world import LabelMap, World
+from terrazzo.simulation.reference_world import World
 from terrazzo.simulation.rounds import RoundResult
 from terrazzo_client import TerrazzoClient
+from terrazzo_masks.labels import LabelMap
 from terrazzo_masks.measures import confusion, iou
 
 

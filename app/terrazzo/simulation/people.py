@@ -6,12 +6,12 @@ import io
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from terrazzo.simulation.annotators import Annotation, AnnotatorProfile, annotate, rng_for
-from terrazzo.simulation.reference_world import LabelMap, World
+from terrazzo.simulation.reference_world import World
 from terrazzo.simulation.review import adjudicate, audit
 from terrazzo_client import TerrazzoClient
+from terrazzo_masks.labels import LabelMap
 from terrazzo_schema.rest.mask_storage import Provenance
 from terrazzo_schema.rest.task import LeaseView, SubmissionView, TaskView
 
@@ -98,7 +98,7 @@ class Person:
     def _labels(self, task: TaskView, mask_id: str) -> LabelMap:
         return self.client.masks.labels(task.project_id, mask_id).astype(np.uint16)
 
-    def _store(self, task: TaskView, labels_HW: NDArray[np.uint16]) -> str:
+    def _store(self, task: TaskView, labels_HW: LabelMap) -> str:
         source = {"annotate": "submission", "adjudicate": "adjudication", "audit": "audit"}[task.kind]
         parent = task.mask_id or (task.proposal.mask_id if task.proposal else None)
         provenance = Provenance(

@@ -10,14 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from terrazzo.simulation import reference
 from terrazzo.simulation.scenes import write_dataset
+from terrazzo_masks.labels import LabelMap
 from terrazzo_schema.ontology import Ontology, parse_ontology
 
-LabelMap = NDArray[np.uint16]
 _KEPT_IN_MEMORY = 64
 
 
