@@ -93,12 +93,16 @@ def _called(name: str, method: Callable[..., Any], service: str) -> Call:
     if "service" in arguments:
         arguments["service"] = service
     with pytest.raises(Asked) as asked:
-        result = method(**arguments)
-        if isinstance(result, Iterator):
-            next(result)
+        _first_of(method(**arguments))
     request = asked.value.request
     path, query = request.url.path, frozenset(request.url.params)
     return Call(name, request.method, path, query, request.content, str(signature.return_annotation))
+
+
+def _first_of(result: Any) -> None:
+    """A listing asks only when it is read."""
+    if isinstance(result, Iterator):
+        next(result)
 
 
 @cache
@@ -118,12 +122,11 @@ def test_the_client_has_methods():
 
 
 @pytest.fixture(params=SERVICES)
-def document(request, ports_factory) -> dict[str, Any]:
+def document(request, ports_factory) -> Iterator[dict[str, Any]]:
     service = import_module(f"terrazzo_{request.param}.service").create(ports_factory(request.param))
-    for stop in service.on_stop:
-        request.addfinalizer(stop)
     spec = json.loads(json.dumps(service.app.openapi()))
-    return {"prefixes": service.prefixes, **spec}
+    yield {"prefixes": service.prefixes, **spec}
+    service.stop()
 
 
 def operations(document) -> dict[tuple[str, str], dict[str, Any]]:
