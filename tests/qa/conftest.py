@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from terrazzo_client import ApiError, NotFound, TerrazzoClient
 from terrazzo_masks import tiles
 from terrazzo_masks.labels import LabelMap
 from terrazzo_qa.adapters.tables import metadata
-from terrazzo_qa.service import create
+from terrazzo_qa.service import MIGRATIONS, create
 from terrazzo_runtime.adapters.memory_blobs import MemoryBlobs
 from terrazzo_runtime.database import Database, sqlite_url
 from terrazzo_runtime.service import Ports, Service
@@ -38,8 +39,9 @@ from terrazzo_schema.rest.mask_storage import Provenance
 ORGANISATION = "org_test0001"
 PROJECT = "prj_test0001"
 SAMPLE = "smp_test0001"
+CLASSES = {1: "ground", 2: "car", 3: "pole"}
 ONTOLOGY = parse_ontology(
-    {"name": "three", "classes": [{"id": 1, "name": "ground"}, {"id": 2, "name": "car"}, {"id": 3, "name": "pole"}]}
+    {"name": "three", "classes": [{"id": class_id, "name": name} for class_id, name in CLASSES.items()]}
 )
 
 
@@ -192,16 +194,31 @@ class World:
         return [event.message for event in self.outbox() if event.type == type_name(message_type)]
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file: copying it is quicker than migrating each time."""
+    path = tmp_path_factory.mktemp("qa") / "empty.sqlite"
+    database = Database(sqlite_url(path))
+    database.migrate(MIGRATIONS)
+    database.close()
+    return path
+
+
 @pytest.fixture
 def world_of(
-    tmp_path: Path, ports_factory: Callable[..., Ports], event_of: Callable[..., Event]
+    tmp_path: Path,
+    empty_database: Path,
+    ports_factory: Callable[..., Ports],
+    event_of: Callable[..., Event],
 ) -> Iterator[Callable[..., World]]:
     """`world_of(**settings)` -> a service on a database of its own that knows no project yet."""
     databases: list[Database] = []
 
     def make(**settings: Any) -> World:
         peers = FakePeers()
-        database = Database(sqlite_url(tmp_path / f"world{len(databases)}.sqlite"))
+        path = tmp_path / f"world{len(databases)}.sqlite"
+        shutil.copyfile(empty_database, path)
+        database = Database(sqlite_url(path))
         databases.append(database)
         ports = replace(ports_factory("qa", peers=peers, **settings), database=database, blobs=MemoryBlobs())
         return World(ports, peers, event_of, create(ports))

@@ -51,15 +51,16 @@ def test_checks_are_listed_by_page_and_by_what_one_asks_for(world: World, http: 
     client = http()
     seen, cursor = [], None
     while True:
-        page = client.get(f"/v1/checks/{PROJECT}", params={"limit": 2, **({"cursor": cursor} if cursor else {})}).json()
+        params: dict[str, Any] = {"limit": 2} if cursor is None else {"limit": 2, "cursor": cursor}
+        page = client.get(f"/v1/checks/{PROJECT}", params=params).json()
         seen += [item["submission_id"] for item in page["items"]]
         cursor = page["next_cursor"]
         if cursor is None:
             break
     assert seen == sorted(set(seen))
     assert len(seen) == 5
-    for params, count in (({"passed": False}, 1), ({"passed": True}, 4), ({"sample_id": "smp_listed03"}, 1)):
-        assert len(client.get(f"/v1/checks/{PROJECT}", params=params).json()["items"]) == count
+    for asked, count in (({"passed": False}, 1), ({"passed": True}, 4), ({"sample_id": "smp_listed03"}, 1)):
+        assert len(client.get(f"/v1/checks/{PROJECT}", params=asked).json()["items"]) == count
 
 
 def test_a_consensus_shows_its_votes_and_its_maps(world: World, http: Http) -> None:
@@ -69,7 +70,7 @@ def test_a_consensus_shows_its_votes_and_its_maps(world: World, http: Http) -> N
     view = ConsensusView.model_validate(client.get(f"/v1/consensus/{PROJECT}/{listed['task_id']}").json())
     assert (view.state, view.num_votes, view.method, view.region) == ("accepted", 3, "majority", None)
     assert view.annotator_ids == ["key_ann0000a", "key_ann0000b", "key_ann0000c"]
-    # Pairs: one of three agrees; the others share a quarter less. Ground 24/32... as mean IoU over pairs.
+    # Of three pairs one agrees; in the others ground has IoU 32/48 and car 16/32.
     left_right = (32 / 48 + 16 / 32) / 2
     assert view.agreement == pytest.approx((1 + 2 * left_right) / 3)
     base = f"/v1/consensus/{PROJECT}/{view.task_id}/maps"
@@ -107,7 +108,8 @@ def test_an_adjudication_is_open_until_it_is_decided(world: World, http: Http) -
 
 def test_a_scorecard_counts_what_a_person_did(world: World, http: Http) -> None:
     vote(world, LEFT, LEFT, RIGHT, seconds_spent=12.5)
-    world.submit(np.zeros((8, 8), np.uint8), annotator_id="key_ann0000c", sample_id="smp_other0001", seconds_spent=1)
+    empty = np.zeros((8, 8), np.uint8)
+    world.submit(empty, annotator_id="key_ann0000c", sample_id="smp_other0001", seconds_spent=1)
     world.submit(LEFT, annotator_id="key_ann0000c", sample_id="smp_other0002", late=True, seconds_spent=1)
     cards = {
         card["annotator_id"]: ScorecardView.model_validate(card)
@@ -270,7 +272,8 @@ def test_a_project_with_bad_settings_works_with_the_defaults_and_says_so(
 @pytest.mark.parametrize("role", ["annotator", "reviewer", "viewer", "trainer", "vendor"])
 def test_settings_and_audits_are_a_manager_s(world: World, http: Http, role: str) -> None:
     assert http(role).put(SETTINGS, json={"settings": {}}).status_code == 403
-    assert http(role).post(f"/v1/audits/{PROJECT}", json={"batch_id": "bat_test0001", "size": 1}).status_code == 403
+    audit = {"batch_id": "bat_test0001", "size": 1}
+    assert http(role).post(f"/v1/audits/{PROJECT}", json=audit).status_code == 403
 
 
 def test_every_endpoint_has_a_name_of_its_own_and_names_its_problems(world: World) -> None:

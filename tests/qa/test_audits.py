@@ -23,7 +23,7 @@ URL = f"/v1/audits/{PROJECT}"
 @pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
 @pytest.mark.parametrize(
     ("num_errors", "num_items"),
-    [(0, 1), (1, 1), (0, 30), (1, 30), (3, 20), (19, 20), (50, 100), (7, 5_000), (400, 100_000), (99_999, 100_000)],
+    [(0, 1), (1, 1), (0, 30), (1, 30), (3, 20), (19, 20), (50, 100), (7, 5_000), (400, 10**5), (99_999, 10**5)],
 )
 def test_the_bound_is_that_of_clopper_and_pearson(num_errors: int, num_items: int, confidence: float) -> None:
     from scipy.stats import beta

@@ -14,6 +14,7 @@ from terrazzo_runtime.service import Ports, Service, assemble, handle
 from terrazzo_runtime.unit_of_work import UnitOfWork
 
 VERSION = "0.1.0"
+MIGRATIONS = Path(__file__).parent / "adapters" / "migrations" / "versions"
 PREFIXES = ("/v1/checks", "/v1/consensus", "/v1/adjudications", "/v1/audits", "/v1/scorecards")
 
 
@@ -25,7 +26,7 @@ def create(ports: Ports) -> Service:
         ports,
         tables=runtime,
         make_store=SqlStore,
-        migrations=Path(__file__).parent / "adapters" / "migrations" / "versions",
+        migrations=MIGRATIONS,
         version=VERSION,
     )
     uow: UnitOfWork[Store] = service.uow
