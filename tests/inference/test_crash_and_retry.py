@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from terrazzo_client import NoAnswer
 from terrazzo_client.errors import error_of
+from terrazzo_inference.adapters.store import SqlStore
 from terrazzo_inference.handlers import predicting
 from terrazzo_runtime.clock import FakeClock
 from terrazzo_runtime.unit_of_work import Tx
@@ -248,10 +249,21 @@ def test_an_ontology_before_its_project_waits(driver_factory: Callable[..., Driv
     assert (project.ontology_version, project.ontology_json) == (2, '{"two":2}')
 
 
+@pytest.mark.parametrize(("is_guarded", "num_predictions"), [(True, 1), (False, 2)])
 def test_two_workers_on_one_sample_make_one_prediction(
-    driver: Driver, driver_factory: Callable[..., Driver], images: list[NDArray[np.uint8]]
+    driver: Driver,
+    driver_factory: Callable[..., Driver],
+    images: list[NDArray[np.uint8]],
+    monkeypatch: pytest.MonkeyPatch,
+    is_guarded: bool,
+    num_predictions: int,
 ) -> None:
-    """Two processes on the same database may take the same sample; the second to finish drops its work."""
+    """Two processes on the same database may take the same sample; the second to finish drops its work.
+
+    The control without the guard shows that the two do meet.
+    """
+    if not is_guarded:
+        monkeypatch.setattr(SqlStore, "is_waiting", lambda self, job_id, position: True)
     driver.promote()
     driver.choose([driver.storage.add(images[0])])
     both = threading.Barrier(2)
@@ -267,6 +279,6 @@ def test_two_workers_on_one_sample_make_one_prediction(
         thread.start()
     for thread in threads:
         thread.join(timeout=20)
-    assert len(driver.outbox(PredictionReady)) == 1
+    assert len(driver.outbox(PredictionReady)) == num_predictions
     (only,) = driver.http.get(f"/v1/predictions/{PROJECT}/jobs").json()["items"]
-    assert (only["num_done"], only["num_failed"]) == (1, 0)
+    assert (only["num_done"], only["num_failed"]) == (num_predictions, 0)

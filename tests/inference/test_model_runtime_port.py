@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -151,3 +153,21 @@ def test_no_request_that_has_begun_fails_while_versions_come_and_go(bench: Bench
         done.set()
         assert sum(asker.result(timeout=30) for asker in askers) > 0
     assert bench.runtime.loaded() == [("seg-a", num_versions)]
+
+
+def test_every_thread_that_computes_keeps_to_the_thread_limit(tmp_path: Path) -> None:
+    import torch
+
+    put_version(tmp_path, "seg-a", 1, class_ids=(1, 2))
+    runtime = InProcessRuntime(tmp_path, threads=1)
+    with ThreadPoolExecutor(1) as early:
+        early.submit(torch.set_num_threads, 2).result()  # this thread had its own number before
+        runtime.load("seg-a", 1)
+        early.submit(runtime.infer, "seg-a", 1, dark()).result()
+        assert early.submit(torch.get_num_threads).result() == 1
+
+
+def test_an_idle_service_has_not_imported_torch() -> None:
+    heavy = "{'torch', 'PIL', 'cv2', 'scipy'} & set(sys.modules)"
+    code = f"import sys, terrazzo_inference.service; sys.exit(bool({heavy}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -68,7 +68,15 @@ class InProcessRuntime:
 
     def infer(self, model_name: str, version: int, images_NCHW: Floats) -> tuple[Floats, Floats]:
         model = self._loaded(model_name, version)
+        self._limit_threads()
         return _run(model, images_NCHW, f"model {model_name} version {version}")
+
+    def _limit_threads(self) -> None:
+        """torch keeps the number for each calling thread, so it is set in the one that computes."""
+        import torch
+
+        if self._threads and torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
 
     def _loaded(self, model_name: str, version: int) -> _Loaded:
         model = self._models.get((model_name, version))
@@ -100,8 +108,7 @@ class InProcessRuntime:
             raise BadModel(f"{where} is missing", field=where, remedy="export the model again")
         import torch
 
-        if self._threads:
-            torch.set_num_threads(self._threads)
+        self._limit_threads()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
             script = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
