@@ -142,6 +142,7 @@ def test_an_ontology_gets_new_versions_and_an_id_never_changes_its_meaning(hand:
         ({"ontology": {"name": "x", "classes": []}}, 400),
         ({"ontology": {"name": "x\ud800", "classes": [{"id": 1, "name": "a"}]}}, 422),
         ({"ontology": {"name": "x", "classes": [{"id": 1, "name": "a\u0000"}]}}, 422),
+        ({"ontology": {"name": "x", "classes": [{"id": 1, "name": "a", "color": "\ud800"}]}}, 400),
         ({"held_out_percent": 91}, 422),
         ({"qa": {"a": float("nan")}}, 422),
         ({"typo": 1}, 422),

@@ -10,6 +10,7 @@ Endpoints are plain functions; they get what they need through these annotations
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -112,8 +113,15 @@ def build_app(
     return app
 
 
+class _ProblemResponse(JSONResponse):
+    """A problem quotes what it was given, and JSON can carry half of a surrogate pair, which UTF-8 can't."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+
+
 def _answer(document: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse(document, document["status"], headers=headers, media_type=PROBLEM_TYPE)
+    return _ProblemResponse(document, document["status"], headers=headers, media_type=PROBLEM_TYPE)
 
 
 def _on_business_error(request: Request, error: Exception) -> JSONResponse:
