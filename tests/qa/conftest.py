@@ -107,11 +107,17 @@ class World:
     ports: Ports
     peers: FakePeers
     event_of: Callable[..., Event]
-    service: Service
-    _seen: set[str] = field(default_factory=set)
+    _service: Service | None = None
+
+    @property
+    def service(self) -> Service:
+        """The running service; it starts when it is first needed."""
+        if self._service is None:
+            self._service = create(self.ports)
+        return self._service
 
     def restart(self) -> None:
-        self.service = create(self.ports)
+        self._service = None
 
     def handle(self, event: Event) -> None:
         """As the consumer would, but errors come out."""
@@ -221,7 +227,7 @@ def world_of(
         database = Database(sqlite_url(path))
         databases.append(database)
         ports = replace(ports_factory("qa", peers=peers, **settings), database=database, blobs=MemoryBlobs())
-        return World(ports, peers, event_of, create(ports))
+        return World(ports, peers, event_of)
 
     yield make
     for database in databases:

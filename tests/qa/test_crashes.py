@@ -105,10 +105,10 @@ def test_killed_at_each_step_it_ends_the_same(world_of: Callable[..., World], vo
     while True:
         at += 1
         world, fuse = world_of(), Fuse()
-        world.create_project()
         arm(world, fuse)
+        world.create_project()
         events = events_of(world, votes)
-        fuse.at = at
+        fuse.at = fuse.steps + at
         kills = deliver(world, events, fuse)
         assert (world.state(), world.words()) == expected, f"killed at step {at}"
         if kills == 0:
@@ -138,9 +138,9 @@ def test_this_would_be_seen_if_an_event_was_handled_twice(
     outcomes = []
     for at in range(1, 6):
         world, fuse = world_of(), Fuse()
-        world.create_project()
         arm(world, fuse)
-        fuse.at = at
+        world.create_project()
+        fuse.at = fuse.steps + at
         deliver(world, events_of(world, AGREEING), fuse)
         outcomes.append((world.state(), world.words()) == expected)
     assert not all(outcomes)
