@@ -87,7 +87,9 @@ class World:
         array: NDArray[Any] = np.load(io.BytesIO(answer.content))
         return array
 
-    def accept(self, sample_id: str, mask_id: str, revision: int = 1, task: str = "tsk_1", by: str = "single") -> None:
+    def accept(
+        self, sample_id: str, mask_id: str, revision: int = 1, task: str = "tsk_1", by: str = "single"
+    ) -> None:
         self.hear(
             MaskAccepted(
                 task_id=task, sample_id=sample_id, mask_id=mask_id, revision=revision, decided_by=by
@@ -97,7 +99,8 @@ class World:
 
     def stage(self, items: dict[str, str | None], branch: str = "main") -> dict[str, Any]:
         rows = [{"sample_id": sample_id, "mask_id": mask_id} for sample_id, mask_id in items.items()]
-        return _good(self.client.post(f"/v1/datasets/{PROJECT}/stage", json={"branch": branch, "items": rows}), 200)
+        body = {"branch": branch, "items": rows}
+        return _good(self.client.post(f"/v1/datasets/{PROJECT}/stage", json=body), 200)
 
     def commit(self, message: str = "a commit", **more: Any) -> dict[str, Any]:
         body = {"message": message, **more}

@@ -27,7 +27,7 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 BranchName = Annotated[str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")]
 
 
-@router.post("/{project_id}/stage", operation_id="stage", responses=problems(401, 403, 404, 422))
+@router.post("/{project_id}/stage", operation_id="stage", responses=problems(400, 401, 403, 404, 422))
 def stage(
     project_id: ProjectId, command: StageCreate, caller: edge.Manager, deps: Given, once: RequestOnce
 ) -> StatusView:
@@ -47,7 +47,7 @@ def status(project_id: ProjectId, caller: edge.Insider, deps: Given, branch: Bra
     "/{project_id}/commits",
     status_code=201,
     operation_id="commit",
-    responses=problems(401, 403, 404, 409, 422, 507),
+    responses=problems(400, 401, 403, 404, 409, 422, 507),
 )
 def commit(
     project_id: ProjectId, command: CommitCreate, caller: edge.Manager, deps: Given, once: RequestOnce
@@ -106,7 +106,7 @@ def entry(
 
 
 @router.post(
-    "/{project_id}/tags", status_code=201, operation_id="tag", responses=problems(401, 403, 404, 409, 422)
+    "/{project_id}/tags", status_code=201, operation_id="tag", responses=problems(400, 401, 403, 404, 409, 422)
 )
 def tag(
     project_id: ProjectId, command: TagCreate, caller: edge.Manager, deps: Given, once: RequestOnce

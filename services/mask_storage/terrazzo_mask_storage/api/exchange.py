@@ -70,7 +70,7 @@ def export(
 @router.post(
     "/{project_id}/import",
     operation_id="import",
-    openapi_extra=edge.takes("application/zip"),
+    openapi_extra=edge.takes("application/zip", "application/octet-stream"),
     responses=problems(400, 401, 403, 404, 413, 422, 507),
 )
 def import_(

@@ -60,10 +60,14 @@ class _Node:
 
 
 def commit_id_of(
-    tree_id: str, parent_ids: Sequence[str], project_id: str, message: str, author: str, time: datetime
+    tree_id: str, parent_ids: Sequence[str], place: tuple[str, str], message: str, author: str, time: datetime
 ) -> str:
-    """The commit's name: BLAKE2b-256 over what it says, 64 hex characters."""
-    said = [tree_id, list(parent_ids), project_id, message, author, time.astimezone(UTC).isoformat()]
+    """The commit's name: BLAKE2b-256 over what it says, 64 hex characters.
+
+    `place` is (project id, branch): a branch never has two commits on one parent, so ids differ even in the same
+    moment.
+    """
+    said = [tree_id, list(parent_ids), list(place), message, author, time.astimezone(UTC).isoformat()]
     return _digest(json.dumps(said, separators=(",", ":")).encode())
 
 

@@ -162,7 +162,9 @@ def _commit_of(
     author = caller.name or caller.key_id
     now = deps.clock.now()
     return Commit(
-        versions.commit_id_of(tree.tree_id, parent_ids, scope.project_id, command.message, author, now),
+        versions.commit_id_of(
+            tree.tree_id, parent_ids, (scope.project_id, command.branch), command.message, author, now
+        ),
         tree.tree_id,
         command.branch,
         parent_ids,
