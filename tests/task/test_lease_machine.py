@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any, ClassVar
 
 import hypothesis.strategies as st
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
@@ -214,12 +215,14 @@ class LeaseMachine(RuleBasedStateMachine):
         self.ends_are_said_once()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_any_order_of_work_keeps_the_rules_and_leaks_no_task(hand: Hand) -> None:
     LeaseMachine.hand = hand
     run_state_machine_as_test(
         LeaseMachine,
         settings=settings(
-            max_examples=12,
+            max_examples=10,
             stateful_step_count=20,
             deadline=None,
             derandomize=True,

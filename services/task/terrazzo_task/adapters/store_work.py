@@ -22,7 +22,8 @@ class WorkStore(CountStore):
     def add_tasks(self, tasks: Sequence[Task]) -> None:
         if not tasks:
             return
-        self._connection.execute(t.tasks.insert(), [columns(task) for task in tasks])
+        rows = [{**columns(task), "queue_rank": -task.priority} for task in tasks]
+        self._connection.execute(t.tasks.insert(), rows)
         per_project: dict[str, Counter[str]] = {}
         for task in tasks:
             per_project.setdefault(task.project_id, Counter())[task.state] += 1
@@ -160,15 +161,14 @@ class WorkStore(CountStore):
             query = query.where(tasks.batch_id == batch_id)
         given_back = sa.exists().where(leases.task_id == tasks.task_id, mine, leases.state != "used")
         failed_often = sa.and_(tasks.num_returned >= RETURNS_BEFORE_OTHERS_GO_FIRST, my_submission)
-        in_order = query.order_by(tasks.priority.desc(), tasks.sequence).limit(1)
+        in_order = query.order_by(tasks.queue_rank, tasks.sequence).limit(1)
         in_order = in_order.with_for_update(skip_locked=True, of=t.tasks)
         return self._one_task(in_order.where(~given_back, ~failed_often)) or self._one_task(in_order)
 
     def change_task(self, task: Task, **changes: Any) -> Task:
         after = replace(task, **changes)
-        self._connection.execute(
-            t.tasks.update().where(t.tasks.c.task_id == task.task_id).values(as_columns(changes))
-        )
+        values = {**as_columns(changes), "queue_rank": -after.priority}
+        self._connection.execute(t.tasks.update().where(t.tasks.c.task_id == task.task_id).values(values))
         if after.state != task.state:
             self.bump_moves(task.project_id, "tasks", [(task.state, after.state)])
         return after

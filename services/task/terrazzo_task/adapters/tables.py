@@ -123,6 +123,7 @@ tasks = sa.Table(
     sa.Column("height", sa.Integer, nullable=False),
     sa.Column("width", sa.Integer, nullable=False),
     sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("queue_rank", sa.Integer, nullable=False),  # -priority: an index runs one way
     sa.Column("redundancy", sa.Integer, nullable=False),
     sa.Column("num_submissions", sa.Integer, nullable=False),
     sa.Column("num_returned", sa.Integer, nullable=False),
@@ -138,7 +139,8 @@ tasks = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("closed_at", UtcDateTime),
     sa.UniqueConstraint("organisation_id", "kind", "subject_id", name="uq_tasks_subject"),
-    sa.Index("ix_tasks_queue", "project_id", "state", "priority", "sequence"),
+    # In the queue's own order, so that the next task is found without sorting those behind it.
+    sa.Index("ix_tasks_queue", "project_id", "state", "queue_rank", "sequence"),
     sa.Index("ix_tasks_project", "project_id", "sequence"),
     sa.Index("ix_tasks_batch", "batch_id", "sample_id"),
     sa.Index("ix_tasks_parent", "parent_task_id"),

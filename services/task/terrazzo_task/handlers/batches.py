@@ -113,6 +113,7 @@ def new_task(
     chosen_by: str | None = None,
     tx: Tx[Store],
 ) -> Task:
+    """A task of the batch on this sample, not stored yet."""
     return Task(
         sequence=0,
         task_id=new_id("tsk"),

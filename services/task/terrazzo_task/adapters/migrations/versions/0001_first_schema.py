@@ -244,6 +244,7 @@ def upgrade() -> None:
         sa.Column("height", sa.Integer(), nullable=False),
         sa.Column("width", sa.Integer(), nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("queue_rank", sa.Integer(), nullable=False),
         sa.Column("redundancy", sa.Integer(), nullable=False),
         sa.Column("num_submissions", sa.Integer(), nullable=False),
         sa.Column("num_returned", sa.Integer(), nullable=False),
@@ -266,7 +267,7 @@ def upgrade() -> None:
     op.create_index("ix_tasks_batch", "tasks", ["batch_id", "sample_id"], unique=False)
     op.create_index("ix_tasks_parent", "tasks", ["parent_task_id"], unique=False)
     op.create_index("ix_tasks_project", "tasks", ["project_id", "sequence"], unique=False)
-    op.create_index("ix_tasks_queue", "tasks", ["project_id", "state", "priority", "sequence"], unique=False)
+    op.create_index("ix_tasks_queue", "tasks", ["project_id", "state", "queue_rank", "sequence"], unique=False)
     op.create_table(
         "worked",
         sa.Column("project_id", sa.String(length=100), nullable=False),
