@@ -137,12 +137,13 @@ def resample(
     y0, x0 = np.floor(ys).astype(np.int64), np.floor(xs).astype(np.int64)
     wy = (ys - y0).astype(np.float32)[:, None, None]
     wx = (xs - x0).astype(np.float32)[None, :, None]
-    columns = _mirror(np.concatenate([x0, x0 + 1]), width)
-    top = image_HWC[np.ix_(_mirror(y0, height), columns)].astype(np.float32)
-    bottom = image_HWC[np.ix_(_mirror(y0 + 1, height), columns)].astype(np.float32)
+    x_left, x_right = _mirror(x0, width), _mirror(x0 + 1, width)
+    first = min(x_left.min(), x_right.min())
+    window = image_HWC[:, first : max(x_left.max(), x_right.max()) + 1]
+    top = window.take(_mirror(y0, height), axis=0).astype(np.float32)
+    bottom = window.take(_mirror(y0 + 1, height), axis=0).astype(np.float32)
     rows = top + (bottom - top) * wy
-    num_columns = len(xs)
-    left, right = rows[:, :num_columns], rows[:, num_columns:]
+    left, right = rows.take(x_left - first, axis=1), rows.take(x_right - first, axis=1)
     image = left + (right - left) * wx
 
     ny, nx = np.floor(ys + 0.5).astype(np.int64), np.floor(xs + 0.5).astype(np.int64)
@@ -180,7 +181,8 @@ def _jitter_colour(
     if strength == 0.0:
         return image_SSC
     mean = image_SSC.mean(dtype=np.float64).astype(np.float32)
-    grey_SS1 = image_SSC.mean(axis=2, keepdims=True)
-    image_SSC = grey_SS1 + (image_SSC - grey_SS1) * saturation
-    image_SSC = (image_SSC - mean) * (contrast * gain) + mean * gain
-    return np.clip(image_SSC, 0.0, 255.0)
+    grey_SS1 = ((image_SSC[..., 0] + image_SSC[..., 1] + image_SSC[..., 2]) / 3)[..., None]
+    factor = contrast * gain
+    jittered_SSC = image_SSC * (saturation * factor) + grey_SS1 * ((1 - saturation) * factor)
+    jittered_SSC += mean * (gain - factor)
+    return np.clip(jittered_SSC, 0.0, 255.0, out=jittered_SSC)
