@@ -63,6 +63,14 @@ def create_run(tx: Tx[Store], organisation_id: str, body: RunCreate) -> RunView:
     project = tx.store.project(organisation_id, body.project_id)
     if project is None:
         raise NotKnownYet(f"no project {body.project_id}", field="project_id", value=body.project_id)
+    for field, ref in (("ref", body.ref), ("eval_ref", body.eval_ref)):
+        if ref is not None and not ref.isprintable():
+            raise Unprocessable(
+                f"{field} has characters that no name has",
+                field=field,
+                value=ascii(ref),
+                remedy="commit id, branch or tag",
+            )
     if body.init_from is not None:
         parent = tx.store.model(organisation_id, body.init_from)
         if parent is None or parent.project_id != body.project_id:

@@ -1,6 +1,8 @@
 """Who may do what, what is refused, what is done once; promotion; events in."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from starlette.testclient import TestClient
@@ -103,6 +105,12 @@ def test_a_project_with_one_class_can_not_be_trained(desk, event_of):
     assert (answer.status_code, answer.json()["field"]) == (422, "classes")
 
 
+@pytest.mark.parametrize("field", ["ref", "eval_ref"])
+def test_a_ref_that_can_be_no_name_is_refused(desk, field):
+    answer = desk.call("POST", "runs", {"project_id": PROJECT, "ref": "main", field: "a\x00b"})
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+
+
 def test_init_from_must_be_a_model_of_the_project(desk):
     answer = desk.call("POST", "runs", {"project_id": PROJECT, "ref": "main", "init_from": "mdl_00000000"})
     assert (answer.status_code, answer.json()["field"]) == (422, "init_from")
@@ -161,6 +169,12 @@ def test_odd_input_is_refused_with_a_problem(desk, path):
     answer = desk.call("GET", path)
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_an_idle_service_has_imported_nothing_heavy():
+    heavy = ("torch", "numpy", "scipy", "cv2", "PIL")
+    code = f"import terrazzo_training.service, sys; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
 # --- events in
