@@ -210,7 +210,7 @@ class Scenario:
             self._restart()
 
     def _start(self) -> None:
-            self.num_starts += 1
+        self.num_starts += 1
         self.harness = Harness(
             self.folder, ("task", "mask_storage", "qa"), self.prepared.clock, wrap=self._fused
         )

@@ -70,9 +70,7 @@ def _disk(data_dir: Path) -> str:
 
 
 def _services(url: str | None, key: str | None, data_dir: Path) -> list[dict[str, object]]:
-    import httpx
-
-    from terrazzo_client.errors import ApiError
+    from terrazzo_client.errors import RequestFailed
 
     try:
         client = connect(url, key, data_dir)
@@ -83,7 +81,7 @@ def _services(url: str | None, key: str | None, data_dir: Path) -> list[dict[str
         for service in SERVICES:
             try:
                 health = client.ops.health(service)
-            except (ApiError, httpx.TransportError) as error:
+            except RequestFailed as error:
                 checks.append({"name": f"service {service}", "ok": False, "detail": str(error)})
                 continue
             detail = f"{health.outbox_waiting} events waiting, {health.dead_letters} dead letters"

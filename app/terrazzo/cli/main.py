@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from terrazzo import __version__
@@ -59,24 +58,22 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit code."""
-    import httpx
-
-    from terrazzo_client.errors import ApiError
+    from terrazzo_client.errors import ApiError, NoAnswer, RequestFailed
 
     try:
-        code = app(args=arguments, standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except click.exceptions.Abort:
-        return _fail("stopped", 1)
-    except click.ClickException as error:
-        return _fail(error.format_message(), error.exit_code)
+        app(args=arguments)
+        return 0
+    except SystemExit as end:  # how Typer ends: 0, or 2 for wrong usage, or what a command asked for
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except ApiError as error:
         return _fail(str(error), _EXIT_CODES.get(error.status, 1))
     except TerrazzoError as error:
         text = error.detail if error.remedy is None else f"{error.detail}; {error.remedy}"
         return _fail(text, _EXIT_CODES.get(error.status, 1))
-    except httpx.TransportError as error:
+    except NoAnswer as error:
         return _fail(f"the server can't be reached: {error}", 6)
+    except RequestFailed as error:
+        return _fail(str(error), 1)
     except OSError as error:
         return _fail(f"{error.filename or ''} {error.strerror or error}".strip(), 1)
     except KeyboardInterrupt:

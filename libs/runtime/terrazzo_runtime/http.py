@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from terrazzo_runtime.auth import Principal, TokenAuthority
 from terrazzo_runtime.unit_of_work import Once, trace_id
-from terrazzo_schema.errors import PROBLEM_BASE, Forbidden, TerrazzoError, TooLarge, Unauthenticated
+from terrazzo_schema.errors import PROBLEM_BASE, Forbidden, TerrazzoError, TooLarge, Unauthenticated, Unprocessable
 from terrazzo_schema.ids import new_id
 from terrazzo_schema.rest.base import Problem
 
@@ -107,6 +107,7 @@ def build_app(
     app.state.is_revoked = lambda key_id: False
     app.add_exception_handler(TerrazzoError, _on_business_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(UnicodeEncodeError, _on_unpaired_surrogate)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_bug)
     app.add_middleware(_Edge, max_body_bytes=max_body_bytes)
@@ -130,6 +131,18 @@ def _on_business_error(request: Request, error: Exception) -> JSONResponse:
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return _answer(error.problem(request.url.path), headers)
+
+
+def _on_unpaired_surrogate(request: Request, error: Exception) -> JSONResponse:
+    """JSON can escape half of a surrogate pair; no database and no answer can hold such a text."""
+    assert isinstance(error, UnicodeEncodeError)
+    problem = Unprocessable(
+        f"a text has half of a surrogate pair at position {error.start}",
+        field="body",
+        value=ascii(error.object[error.start : error.end]),
+        remedy="send valid Unicode",
+    )
+    return _answer(problem.problem(request.url.path))
 
 
 def _on_invalid(request: Request, error: Exception) -> JSONResponse:
