@@ -185,4 +185,5 @@ def _jitter_colour(
     factor = contrast * gain
     jittered_SSC = image_SSC * (saturation * factor) + grey_SS1 * ((1 - saturation) * factor)
     jittered_SSC += mean * (gain - factor)
-    return np.clip(jittered_SSC, 0.0, 255.0, out=jittered_SSC)
+    np.clip(jittered_SSC, 0.0, 255.0, out=jittered_SSC)
+    return jittered_SSC
