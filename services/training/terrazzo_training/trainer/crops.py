@@ -183,7 +183,7 @@ def _jitter_colour(
     mean = image_SSC.mean(dtype=np.float64).astype(np.float32)
     grey_SS1 = ((image_SSC[..., 0] + image_SSC[..., 1] + image_SSC[..., 2]) / 3)[..., None]
     factor = contrast * gain
-    jittered_SSC = image_SSC * (saturation * factor) + grey_SS1 * ((1 - saturation) * factor)
+    jittered_SSC: NDArray[np.float32] = image_SSC * (saturation * factor) + grey_SS1 * ((1 - saturation) * factor)
     jittered_SSC += mean * (gain - factor)
     np.clip(jittered_SSC, 0.0, 255.0, out=jittered_SSC)
     return jittered_SSC
