@@ -19,6 +19,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "setuptools>=77"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e ".[dev]"
+	@# Without their dependencies: torchvision's wheel asks for the accelerator build of torch.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt \
+	  torchvision timm segmentation-models-pytorch huggingface_hub safetensors tqdm
 	@touch $(STAMP)
 
 demo: $(STAMP) ## run the whole loop on generated scenes; the report is demo/report.html

@@ -79,10 +79,13 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: obj
                 ) from error
     values.update({name: value for name, value in overrides.items() if value is not None})
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise BadRequest(
             f"setting {name}: {first['msg']}", field=name, value=first.get("input"), remedy="see docs/settings.md"
         ) from error
+    # Other processes (a training run) are given these paths, and stand elsewhere.
+    repository = settings.model_repository and settings.model_repository.absolute()
+    return settings.model_copy(update={"data_dir": settings.data_dir.absolute(), "model_repository": repository})
