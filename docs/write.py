@@ -33,11 +33,11 @@ def rest_guide(all_documents: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# REST",
         "",
-        "Every request but health carries `Authorization: Bearer tz_…`. Writes take an `Idempotency-Key`: the same",
-        "key again gets the same answer and does nothing. Listings have `cursor` and `limit`. Errors are RFC 9457",
-        "problem documents that name the field, the value and the remedy. The full contracts are in",
-        "[openapi/](openapi/); `terrazzo_client` covers every line below ([its README](../libs/client/README.md)).",
-        "This page is written by `make docs`.",
+        "Every request but health carries `Authorization: Bearer tz_…`. Writes take an `Idempotency-Key`: the",
+        "same key again gets the same answer and does nothing. Listings have `cursor` and `limit`. Errors are",
+        "RFC 9457 problem documents that name the field, the value and the remedy. The full contracts are in",
+        "[openapi/](openapi/); `terrazzo_client` covers every line below",
+        "([its README](../libs/client/README.md)). This page is written by `make docs`.",
     ]
     for name, document in all_documents.items():
         lines += ["", f"## {name}", "", "| endpoint | what it does |", "|---|---|"]

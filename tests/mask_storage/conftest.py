@@ -91,9 +91,7 @@ class World:
         self, sample_id: str, mask_id: str, revision: int = 1, task: str = "tsk_1", by: str = "single"
     ) -> None:
         self.hear(
-            MaskAccepted(
-                task_id=task, sample_id=sample_id, mask_id=mask_id, revision=revision, decided_by=by
-            ),
+            MaskAccepted(task_id=task, sample_id=sample_id, mask_id=mask_id, revision=revision, decided_by=by),
             key=sample_id,
         )
 

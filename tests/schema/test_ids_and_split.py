@@ -36,7 +36,7 @@ def test_about_the_asked_share_is_held_out_and_a_larger_share_contains_a_smaller
 
 @pytest.mark.parametrize("percent", [-1, 91, 100])
 def test_a_split_that_leaves_nothing_to_train_on_is_refused(percent: int) -> None:
-    with pytest.raises(ValueError, match="not in 0..90"):
+    with pytest.raises(ValueError, match=r"not in 0\.\.90"):
         is_held_out("smp_1", percent)
 
 

@@ -19,7 +19,9 @@ classes:
   - {id: 1, name: background, color: "#202020", value: 0}
   - id: 2
     name: cell
-    children: [{id: 3, name: nucleus, color: "#e6194b", value: 1}, {id: 4, name: boundary, color: "#ffe119", value: 2}]
+    children:
+      - {id: 3, name: nucleus, color: "#e6194b", value: 1}
+      - {id: 4, name: boundary, color: "#ffe119", value: 2}
 """
 
 

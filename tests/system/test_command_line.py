@@ -113,9 +113,13 @@ def test_a_person_can_label_and_commit_from_the_command_line(
         mask = tmp_path / f"mask-{number}.png"
         Image.fromarray(labels).save(mask)
         task_id = held["lease"]["task"]["task_id"]
-        answer = cli("submit", project_id, task_id, held["lease"]["lease_id"], "--mask", str(mask), "--seconds", "30")
+        answer = cli(
+            "submit", project_id, task_id, held["lease"]["lease_id"], "--mask", str(mask), "--seconds", "30"
+        )
         assert answer[0] == 0
-        again = cli("submit", project_id, task_id, held["lease"]["lease_id"], "--mask", str(mask), "--seconds", "30")
+        again = cli(
+            "submit", project_id, task_id, held["lease"]["lease_id"], "--mask", str(mask), "--seconds", "30"
+        )
         assert again[1]["submission_id"] == answer[1]["submission_id"], "the same submission twice is one"
     # One of the two wanted three annotators and this key is one person, so one sample is accepted.
     deadline = time.monotonic() + 20
@@ -173,7 +177,9 @@ def test_two_systems_on_one_data_folder_are_refused(server: Server, capsys: pyte
     assert "another process" in capsys.readouterr().err
 
 
-def test_a_port_that_is_taken_is_refused(server: Server, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_refused(
+    server: Server, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     port = server.url.rsplit(":", 1)[1]
     assert run(["up", "--port", port, "--data-dir", str(tmp_path)]) == 5
     assert "--port" in capsys.readouterr().err
@@ -187,9 +193,14 @@ def test_doctor_is_content_with_a_sound_system(cli: Any) -> None:
     }
 
 
-def test_generate_draws_the_same_scenes_from_the_same_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_generate_draws_the_same_scenes_from_the_same_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("a", "b"):
-        assert run(["generate", str(tmp_path / name), "--count", "2", "--height", "64", "--width", "96", "--json"]) == 0
+        assert (
+            run(["generate", str(tmp_path / name), "--count", "2", "--height", "64", "--width", "96", "--json"])
+            == 0
+        )
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.png"))
     assert len(files) == 4
     assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)

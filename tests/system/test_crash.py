@@ -211,9 +211,7 @@ class Scenario:
 
     def _start(self) -> None:
         self.num_starts += 1
-        self.harness = Harness(
-            self.folder, ("task", "mask_storage", "qa"), self.prepared.clock, wrap=self._fused
-        )
+        self.harness = Harness(self.folder, ("task", "mask_storage", "qa"), self.prepared.clock, wrap=self._fused)
 
     def _restart(self) -> None:
         if self.harness is not None:

@@ -52,11 +52,11 @@ def test_a_copy_of_what_is_chosen_or_labelled_waits() -> None:
     assert active([*twins, other], 1, covered=((1.0, 0.0),)) == ["c"]
 
 
-def test_more_classes_to_trace_cost_more_and_are_worth_less_by_the_second() -> None:
-    plain, busy = candidate("b", classes=((1, 1.0),)), candidate("a", classes=((1, 0.5), (2, 0.25), (3, 0.25)))
-    assert cost_s(busy) > cost_s(plain) > 10.0
-    even = {1: 100, 2: 100, 3: 100}
-    assert list(values([plain, busy], even)[::-1]) == sorted(values([plain, busy], even))
+def test_what_takes_longer_is_worth_less_by_the_second() -> None:
+    small, large = candidate("b", 0.3), candidate("a", 0.3, side=1024)
+    assert cost_s(large, 0.3) > 10 * cost_s(small, 0.3) > 100.0
+    assert list(values([small, large], COMMON)[::-1]) == sorted(values([small, large], COMMON))
+    assert cost_s(small, 0.6) > cost_s(small, 0.3), "what the model is unsure of must be corrected"
 
 
 def test_equal_samples_come_by_id() -> None:

@@ -36,6 +36,8 @@ from terrazzo_schema.rest.task import SampleView
 
 SERVICES = ("task", "mask_storage", "inference", "qa", "training")
 HELD_OUT_BRANCH = "held-out"
+# Two of three is a majority, and still a dispute where it covers an object or much of the image.
+QA_SETTINGS = {"disputed_below": 0.7, "adjudicate_disputed_share": 0.1, "adjudicate_component_px": 500}
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ class Simulation:
             name=f"{self.world.ontology.name} simulation",
             ontology=self.world.ontology.to_dict(),
             held_out_percent=settings.held_out_percent,
+            qa=QA_SETTINGS,
         )
         samples = self._ingest(admin, project.project_id)
         eval_ref = self._import_held_out(admin, project.project_id, samples)

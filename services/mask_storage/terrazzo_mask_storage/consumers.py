@@ -16,9 +16,7 @@ def handlers_of(deps: Deps) -> dict[type[Message], Handler]:
     def on_project_created(event: Event) -> None:
         message = event.message
         assert isinstance(message, ProjectCreated)
-        project = Project(
-            message.name, message.held_out_percent, message.ontology_version, message.ontology_json
-        )
+        project = Project(message.name, message.held_out_percent, message.ontology_version, message.ontology_json)
         with deps.uow.begin(cause=event) as tx:
             add_project(tx, _scope(event), project)
 

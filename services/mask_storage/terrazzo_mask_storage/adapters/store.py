@@ -225,9 +225,7 @@ class SqlStore:
         table = tables.staged
         for chunk in _chunks(sample_ids):
             self._connection.execute(
-                table.delete().where(
-                    *_in(table, scope), table.c.branch == branch, table.c.sample_id.in_(chunk)
-                )
+                table.delete().where(*_in(table, scope), table.c.branch == branch, table.c.sample_id.in_(chunk))
             )
 
     # history

@@ -96,12 +96,8 @@ def entries(
     return datasets.entries(deps, scope_of(caller, project_id), ref, cursor, limit)
 
 
-@router.get(
-    "/{project_id}/entries/{sample_id}", operation_id="entry", responses=problems(401, 403, 404, 422)
-)
-def entry(
-    project_id: ProjectId, sample_id: SampleId, caller: edge.Insider, deps: Given, ref: Ref = MAIN
-) -> Entry:
+@router.get("/{project_id}/entries/{sample_id}", operation_id="entry", responses=problems(401, 403, 404, 422))
+def entry(project_id: ProjectId, sample_id: SampleId, caller: edge.Insider, deps: Given, ref: Ref = MAIN) -> Entry:
     return datasets.entry(deps, scope_of(caller, project_id), ref, sample_id)
 
 

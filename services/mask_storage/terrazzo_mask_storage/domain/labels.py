@@ -22,9 +22,7 @@ class StrayValue:
     num_pixels: int
 
 
-def first_stray(
-    values_HW: NDArray[Any], allowed: Iterable[int], counts: Mapping[int, int]
-) -> StrayValue | None:
+def first_stray(values_HW: NDArray[Any], allowed: Iterable[int], counts: Mapping[int, int]) -> StrayValue | None:
     """The smallest value of a uint8/uint16 map (H, W) that is not in `allowed`, or None.
 
     `counts` is value -> pixels of the map: whoever asks has counted them already.

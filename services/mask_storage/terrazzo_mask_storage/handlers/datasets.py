@@ -39,9 +39,7 @@ def stage(tx: Tx[Store], deps: Deps, scope: Scope, command: StageCreate) -> Stat
     return status(tx.store, scope, command.branch)
 
 
-def stage_items(
-    tx: Tx[Store], deps: Deps, scope: Scope, branch: str, items: Mapping[str, str | None]
-) -> None:
+def stage_items(tx: Tx[Store], deps: Deps, scope: Scope, branch: str, items: Mapping[str, str | None]) -> None:
     """Stage `items` (sample id -> mask id, None removes). What the branch's head says already is not staged."""
     _refuse_misfits(tx.store, scope, items)
     base = base_of(tx.store, scope, branch)

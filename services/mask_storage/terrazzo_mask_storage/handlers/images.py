@@ -82,9 +82,7 @@ def _say_stored(tx: Tx[Store], scope: Scope, image: Image) -> None:
         size_bytes=image.size_bytes,
         attributes=dict(image.attributes),
     )
-    tx.publish(
-        message, key=image.sample_id, organisation_id=scope.organisation_id, project_id=scope.project_id
-    )
+    tx.publish(message, key=image.sample_id, organisation_id=scope.organisation_id, project_id=scope.project_id)
 
 
 def image_view(image: Image, *, duplicate: bool) -> ImageView:

@@ -130,9 +130,7 @@ def _image(job: _Job, member: str, name: str) -> Image | None:
     return _guarded(
         job,
         member,
-        lambda: images.prepare(
-            job.deps, job.archive.read(member, settings.max_image_bytes), name[-200:], {}
-        ),
+        lambda: images.prepare(job.deps, job.archive.read(member, settings.max_image_bytes), name[-200:], {}),
     )
 
 
@@ -176,9 +174,7 @@ def _classes_by_name(ontology: Ontology, classes: object) -> dict[int, int]:
 
 def _mask_file(job: _Job, name: str, image: Image, to_id: Mapping[int, int]) -> masks.PreparedMask:
     settings = job.deps.settings
-    values_HW = masks.read_label_map(
-        job.archive.read(name, settings.max_image_bytes), settings.max_image_pixels
-    )
+    values_HW = masks.read_label_map(job.archive.read(name, settings.max_image_bytes), settings.max_image_pixels)
     stray = labels.first_stray(values_HW, to_id, count_classes(values_HW))
     if stray is not None:
         raise ValueError(

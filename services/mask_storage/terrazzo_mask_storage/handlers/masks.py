@@ -196,9 +196,7 @@ def content(deps: Deps, scope: Scope, mask_id: str, format: MaskFormat) -> bytes
     return encode(labels_HW, format, palette)
 
 
-def region(
-    deps: Deps, scope: Scope, mask_id: str, box: tuple[int, int, int, int], format: RegionFormat
-) -> bytes:
+def region(deps: Deps, scope: Scope, mask_id: str, box: tuple[int, int, int, int], format: RegionFormat) -> bytes:
     """`box` (y, x, height, width) of a mask, decoding its tiles only. Raises NotFound, Unprocessable."""
     with deps.uow.read() as store:
         known_mask(store, scope, mask_id)
@@ -216,9 +214,7 @@ def region(
     return encode(labels_HW, format, palette)
 
 
-def tile(
-    deps: Deps, scope: Scope, mask_id: str, row: int, col: int, level: int, format: RegionFormat
-) -> bytes:
+def tile(deps: Deps, scope: Scope, mask_id: str, row: int, col: int, level: int, format: RegionFormat) -> bytes:
     """A tile for viewers: `level` n shows 2**n pixels of the mask as one (the mode). Raises NotFound."""
     from terrazzo_masks.formats import downsample_mode
 

@@ -39,9 +39,7 @@ class SqlStore:
     def add_project(self, project: Project) -> None:
         self._add(t.projects, project)
 
-    def replace_ontology(
-        self, organisation_id: str, project_id: str, version: int, ontology_json: str
-    ) -> None:
+    def replace_ontology(self, organisation_id: str, project_id: str, version: int, ontology_json: str) -> None:
         self._update(
             t.projects, organisation_id, project_id, {}, ontology_version=version, ontology_json=ontology_json
         )
@@ -53,9 +51,7 @@ class SqlStore:
         self._add(t.submissions, submission)
 
     def submission(self, organisation_id: str, project_id: str, submission_id: str) -> Submission | None:
-        return self._one(
-            Submission, t.submissions, organisation_id, project_id, submission_id=submission_id
-        )
+        return self._one(Submission, t.submissions, organisation_id, project_id, submission_id=submission_id)
 
     def submissions(self, organisation_id: str, project_id: str, listing: Listing) -> list[Submission]:
         return self._list(Submission, t.submissions, "submission_id", organisation_id, project_id, listing)
@@ -76,9 +72,7 @@ class SqlStore:
         )
         return [Vote(*row) for row in self._connection.execute(query)]
 
-    def masks_of_others(
-        self, organisation_id: str, project_id: str, task_id: str, annotator_id: str
-    ) -> list[str]:
+    def masks_of_others(self, organisation_id: str, project_id: str, task_id: str, annotator_id: str) -> list[str]:
         c = t.submissions.c
         query = (
             sa.select(c.mask_id)
@@ -108,17 +102,13 @@ class SqlStore:
     def add_adjudication(self, adjudication: Adjudication) -> None:
         self._add(t.adjudications, adjudication)
 
-    def adjudication(
-        self, organisation_id: str, project_id: str, adjudication_id: str
-    ) -> Adjudication | None:
+    def adjudication(self, organisation_id: str, project_id: str, adjudication_id: str) -> Adjudication | None:
         return self._one(
             Adjudication, t.adjudications, organisation_id, project_id, adjudication_id=adjudication_id
         )
 
     def adjudications(self, organisation_id: str, project_id: str, listing: Listing) -> list[Adjudication]:
-        return self._list(
-            Adjudication, t.adjudications, "adjudication_id", organisation_id, project_id, listing
-        )
+        return self._list(Adjudication, t.adjudications, "adjudication_id", organisation_id, project_id, listing)
 
     def decide_adjudication(self, decided: Adjudication) -> None:
         self._replace(t.adjudications, decided, "adjudication_id")
@@ -235,16 +225,12 @@ class SqlStore:
         conditions = [table.c[name] == value for name, value in where.items()]
         self._connection.execute(
             table.update()
-            .where(
-                table.c.organisation_id == organisation_id, table.c.project_id == project_id, *conditions
-            )
+            .where(table.c.organisation_id == organisation_id, table.c.project_id == project_id, *conditions)
             .values(**columns)
         )
 
 
-def _select(
-    table: sa.Table, organisation_id: str, project_id: str, where: Mapping[str, Any]
-) -> sa.Select[Any]:
+def _select(table: sa.Table, organisation_id: str, project_id: str, where: Mapping[str, Any]) -> sa.Select[Any]:
     return sa.select(table).where(
         table.c.organisation_id == organisation_id,
         table.c.project_id == project_id,

@@ -27,18 +27,14 @@ from terrazzo_schema.rest.qa import CheckSettingsUpdate, CheckSettingsView, Chec
 router = APIRouter(prefix="/v1/checks", tags=["checks"])
 
 
-@router.get(
-    "/{project_id}/settings", operation_id="check_settings", responses=problems(401, 403, 404, 422)
-)
+@router.get("/{project_id}/settings", operation_id="check_settings", responses=problems(401, 403, 404, 422))
 def settings(project_id: PathId, caller: Insider, request: Request) -> CheckSettingsView:
     """Every setting with the value in force, and why those given at creation were refused, if they were."""
     with deps_of(request).uow.read() as store:
         return projects.settings_view(projects.known_project(store, caller.organisation_id, project_id))
 
 
-@router.put(
-    "/{project_id}/settings", operation_id="update_check_settings", responses=problems(401, 403, 404, 422)
-)
+@router.put("/{project_id}/settings", operation_id="update_check_settings", responses=problems(401, 403, 404, 422))
 def update_settings(
     project_id: PathId, body: CheckSettingsUpdate, caller: Manager, once: RequestOnce, request: Request
 ) -> CheckSettingsView:

@@ -60,9 +60,7 @@ def _settings_of(text: str) -> tuple[dict[str, Any], str | None]:
     return given, None
 
 
-def publish_ontology(
-    tx: Tx[Store], organisation_id: str, project_id: str, message: OntologyPublished
-) -> None:
+def publish_ontology(tx: Tx[Store], organisation_id: str, project_id: str, message: OntologyPublished) -> None:
     """Check against the newest ontology from now on. An older version that comes late is ignored."""
     project = known_project(tx.store, organisation_id, project_id)
     if message.version > project.ontology_version:
@@ -81,6 +79,4 @@ def update_settings(
 
 def settings_view(project: Project) -> CheckSettingsView:
     settings = parse_settings(project.settings).model_dump(mode="json")
-    return CheckSettingsView(
-        project_id=project.project_id, settings=settings, problem=project.settings_problem
-    )
+    return CheckSettingsView(project_id=project.project_id, settings=settings, problem=project.settings_problem)

@@ -4,14 +4,15 @@ The value of labelling a sample, per second that it will cost:
 
     value = uncertainty x rarity x diversity / cost
 
-- uncertainty: mean predictive entropy (0..1) times the square root of the area. Uncertain pixels of a
-  segmentation lie along boundaries, whose length goes with the side of the image, not with its area.
+- uncertainty: mean predictive entropy (0..1) times the square root of the area. A large image shows more,
+  but more of the same; training draws as many crops from it as from a small one.
 - rarity: the mean over the sample's predicted pixels of 1 / sqrt(frequency of the class), over all
   scored samples (the square root as in word2vec's subsampling: rare classes weigh more, common ones still count).
 - diversity: half the cosine distance (0..1) to the nearest sample that is labelled, being labelled, or
   already chosen: the greedy k-center step of Sener & Savarese, Active Learning for Convolutional Neural
   Networks: A Core-Set Approach, ICLR 2018, weighted by value.
-- cost: predicted seconds, a base for opening and judging plus tracing along each present class.
+- cost: predicted seconds. A base for opening the task, looking the image over, and correcting: what the
+  model is unsure of (mean entropy times area) is what a person will have to touch.
 
 Random draws are orders by a keyed hash of the sample id (BLAKE2b), so they depend on the seed and the
 ids alone, never on the order or number of the candidates given, nor on a library's generator. Ties go
@@ -34,7 +35,8 @@ from numpy.typing import NDArray
 from terrazzo_task.domain.projects import ClassShare
 
 COST_BASE_S = 10.0
-COST_PER_PX_OF_SIDE_AND_CLASS_S = 0.02
+COST_PER_MEGAPIXEL_S = 20.0
+COST_PER_UNSURE_PX_S = 0.01
 MAX_PAIRS = 20_000_000
 """Distances computed at most for one choice: about a second of one core at 128 dimensions."""
 
@@ -103,11 +105,11 @@ def with_several_annotators(sample_ids: Sequence[str], share: float, seed: int) 
     return set(draw(sample_ids, seed, "several")[:count])
 
 
-def cost_s(candidate: Candidate) -> float:
-    """Predicted human seconds: opening and judging, then tracing in proportion to side and present classes."""
-    num_classes = max(1, sum(1 for c in candidate.classes if c.share > 0.0))
-    side_px = math.sqrt(candidate.height * candidate.width)
-    return COST_BASE_S + COST_PER_PX_OF_SIDE_AND_CLASS_S * side_px * num_classes
+def cost_s(candidate: Candidate, entropy_mean: float) -> float:
+    """Predicted human seconds: opening, looking the image over, correcting what the model is unsure of."""
+    area_px = candidate.height * candidate.width
+    unsure_px = entropy_mean * area_px
+    return COST_BASE_S + COST_PER_MEGAPIXEL_S * area_px / 1e6 + COST_PER_UNSURE_PX_S * unsure_px
 
 
 def values(candidates: Sequence[Candidate], pixels_of_class: Mapping[int, int]) -> NDArray[np.float64]:
@@ -129,10 +131,11 @@ def values(candidates: Sequence[Candidate], pixels_of_class: Mapping[int, int]) 
     for index, candidate in enumerate(candidates):
         is_scored = candidate.entropy_mean is not None
         entropy = candidate.entropy_mean if candidate.entropy_mean is not None else entropy_typical
-        side_px = math.sqrt(candidate.height * candidate.width)
         # A sample that the model is wholly sure of still has some value: models are overconfident.
-        uncertainty = (0.01 + entropy) * side_px
-        out[index] = uncertainty * (rarity(candidate) if is_scored else rarity_typical) / cost_s(candidate)
+        uncertainty = (0.01 + entropy) * math.sqrt(candidate.height * candidate.width)
+        out[index] = (
+            uncertainty * (rarity(candidate) if is_scored else rarity_typical) / cost_s(candidate, entropy)
+        )
     return out
 
 

@@ -198,8 +198,6 @@ class LocalLauncher:
 
     def _environment(self, job: Job, inherited: Mapping[str, str]) -> dict[str, str]:
         environment = {**inherited, "TERRAZZO_URL": job.url, "TERRAZZO_KEY": job.key, "PYTHONUNBUFFERED": "1"}
-        # A thread that spins while it waits for another one stops a busy machine: 50 steps took 20 times longer.
-        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         if self._num_threads:
             environment["OMP_NUM_THREADS"] = str(max(1, self._num_threads // self._num_processes))
         return environment
