@@ -20,7 +20,7 @@ def test_an_accepted_mask_is_staged_committed_and_listed(world: World) -> None:
     mask_id = world.put(plain(1))
     world.accept(sample_id, mask_id)
     status = world.dataset("status")
-    assert (status["head"], status["staged_sample_ids"]) == (None, [sample_id])
+    assert (status["head"], list(status["staged_masks"])) == (None, [sample_id])
     [event] = world.said(MaskStaged)
     assert (event.key, event.message.branch) == (sample_id, "main")
     commit = world.commit("the first")
@@ -82,7 +82,7 @@ def test_a_commit_of_some_samples_leaves_the_others_staged(world: World) -> None
     world.stage(dict.fromkeys(samples, mask_id))
     first = world.commit(sample_ids=samples[:1])
     assert first["num_samples"] == 1
-    assert world.dataset("status")["staged_sample_ids"] == sorted(samples[1:])
+    assert list(world.dataset("status")["staged_masks"]) == sorted(samples[1:])
     second = world.commit()
     assert (second["num_samples"], second["num_changed"]) == (3, 2)
     assert second["counts"] == {"1": 3 * 4800}

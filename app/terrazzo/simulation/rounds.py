@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from terrazzo.simulation.people import Person, Work
@@ -17,6 +17,7 @@ from terrazzo_schema.rest.qa import AuditView, ConsensusView
 from terrazzo_schema.rest.task import BatchView, TaskView
 from terrazzo_schema.rest.training import ModelView
 
+CROPS_PER_SAMPLE = 40
 FINAL = ("accepted", "cancelled")
 _MAX_SWEEPS = 200
 
@@ -29,7 +30,7 @@ class RoundSettings:
     strategy: str
     redundancy: int = 3
     multi_share: float = 0.25
-    random_share: float = 0.1
+    random_share: float = 0.25
     audit_share: float = 0.25
     confidence: float = 0.95
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class Loop:
     started_s: float = field(default_factory=time.monotonic)
     stages: list[StageSpan] = field(default_factory=list)
     current: ModelView | None = None
+    labelled: int = 0
 
     def run(self, index: int) -> RoundResult:
         """Round `index` (1 is the first). Raises Unavailable when a stage does not come to its end."""
@@ -88,7 +90,7 @@ class Loop:
         with self.stage(index, "commit"):
             commit_id = self._commit(batch, index)
         with self.stage(index, "train"):
-            model = self._train(commit_id, index)
+            model = self._train(commit_id, index, batch)
         with self.stage(index, "promote"):
             promoted = self._promote(model)
         consensus = list(self.client.consensus.list(self.project_id, batch_id=batch.batch_id))
@@ -206,8 +208,6 @@ class Loop:
         wait_until(returned, f"{submission_id} to be returned")
 
     def _with_states(self, works: list[Work]) -> list[Work]:
-        from dataclasses import replace
-
         return [replace(w, submission=self.client.submissions.get(w.submission.submission_id)) for w in works]
 
     def _tasks(self, batch: BatchView, kind: str) -> list[TaskView]:
@@ -298,14 +298,15 @@ class Loop:
             for sample_id in batch.sample_ids
         ]
 
-    def _train(self, commit_id: str, index: int) -> ModelView:
+    def _train(self, commit_id: str, index: int, batch: BatchView) -> ModelView:
+        self.labelled += len(batch.sample_ids)
         run = self.client.runs.create(
             self.project_id,
             commit_id,
             eval_ref=self.eval_ref,
             init_from=self.current.model_id if self.current else None,
             seed=self.seed * 1_000 + index,
-            config=dict(self.settings.training),
+            config={**training_effort(self.labelled), **self.settings.training},
         )
         shown = 0
 
@@ -333,3 +334,10 @@ class Loop:
         wait_until(serving, "the promoted model to answer")
         self.current = self.client.models.get(model.model_id)
         return True
+
+
+def training_effort(num_labelled: int) -> dict[str, int]:
+    """Ten epochs, together `CROPS_PER_SAMPLE` crops of each labelled sample (four a step): more data is
+    trained on for longer, as with a fixed number of passes. Bounded, so that a round takes minutes on two cores."""
+    steps = CROPS_PER_SAMPLE * num_labelled // 4
+    return {"epochs": 10, "steps_per_epoch": max(10, min(100, steps // 10))}

@@ -82,9 +82,8 @@ class StatusView(View):
     head: str | None
     num_samples: int
     staged: int
-    staged_sample_ids: list[str]
     staged_masks: dict[str, str | None] = Field(
-        default_factory=dict, description="staged sample id -> its mask id; null: removed"
+        description="the first 10,000 staged samples by id -> their masks; null: to be removed"
     )
 
 

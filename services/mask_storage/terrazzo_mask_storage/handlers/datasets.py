@@ -93,7 +93,6 @@ def status(store: Store, scope: Scope, branch: str) -> StatusView:
         head=base.commit_id if base else None,
         num_samples=base.num_samples if base else 0,
         staged=len(staged),
-        staged_sample_ids=list(islice(staged, STATUS_IDS_MAX)),
         staged_masks=dict(islice(staged.items(), STATUS_IDS_MAX)),
     )
 

@@ -4,8 +4,8 @@ The value of labelling a sample, per second that it will cost:
 
     value = uncertainty x rarity x diversity / cost
 
-- uncertainty: mean predictive entropy (0..1) times the square root of the area. A large image shows more,
-  but more of the same; training draws as many crops from it as from a small one.
+- uncertainty: mean predictive entropy (0..1). Not its sum: training draws as many crops from a small
+  image as from a large one, so that area is a cost and no value.
 - rarity: the mean over the sample's predicted pixels of 1 / sqrt(frequency of the class), over all
   scored samples (the square root as in word2vec's subsampling: rare classes weigh more, common ones still count).
 - diversity: half the cosine distance (0..1) to the nearest sample that is labelled, being labelled, or
@@ -132,7 +132,7 @@ def values(candidates: Sequence[Candidate], pixels_of_class: Mapping[int, int]) 
         is_scored = candidate.entropy_mean is not None
         entropy = candidate.entropy_mean if candidate.entropy_mean is not None else entropy_typical
         # A sample that the model is wholly sure of still has some value: models are overconfident.
-        uncertainty = (0.01 + entropy) * math.sqrt(candidate.height * candidate.width)
+        uncertainty = 0.01 + entropy
         out[index] = (
             uncertainty * (rarity(candidate) if is_scored else rarity_typical) / cost_s(candidate, entropy)
         )
