@@ -338,6 +338,7 @@ class Loop:
 
 def training_effort(num_labelled: int) -> dict[str, int]:
     """Ten epochs, together `CROPS_PER_SAMPLE` crops of each labelled sample (four a step): more data is
-    trained on for longer, as with a fixed number of passes. Bounded, so that a round takes minutes on two cores."""
+    trained on for longer, as with a fixed number of passes. Bounded, so that a round takes minutes on two
+    cores."""
     steps = CROPS_PER_SAMPLE * num_labelled // 4
     return {"epochs": 10, "steps_per_epoch": max(10, min(100, steps // 10))}
