@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -98,6 +100,15 @@ def test_the_order_of_the_annotators_never_matters(votes: LabelMap, method: Meth
     moved = consensus(votes[order], method, weights=moved_weights)
     same(found, moved)
     np.testing.assert_array_equal(moved.confusion_RKK, found.confusion_RKK[order])
+
+
+def test_the_order_of_unequal_weights_never_matters() -> None:
+    votes, weight_R = votes_of("1", "2", "2"), np.array([0.2, 0.1, 0.3])
+    found = consensus(votes, "staple", weights=weight_R.tolist())
+    for order in permutations(range(3)):
+        moved = consensus(votes[list(order)], "staple", weights=weight_R[list(order)].tolist())
+        same(found, moved)
+        np.testing.assert_array_equal(moved.confusion_RKK, found.confusion_RKK[list(order)])
 
 
 @given(votes=VOTES, method=METHODS, padding=st.integers(1, 30), fill=st.sampled_from([0, 1, 3, 200]))

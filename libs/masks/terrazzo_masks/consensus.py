@@ -152,7 +152,8 @@ def _weights(weights: Sequence[float] | None, num_annotators: int) -> NDArray[np
         raise ShapeMismatch(f"{weight_R.size} weights for {num_annotators} annotators")
     if not (np.isfinite(weight_R).all() and (weight_R > 0).all()):
         raise UnsupportedMask(f"weights must be positive numbers, not {list(weights)}")
-    scaled_R: NDArray[np.float64] = weight_R / weight_R.mean()
+    # Sorted first: the last bit of a mean depends on the order of its terms, and the annotators' must not matter.
+    scaled_R: NDArray[np.float64] = weight_R / np.sort(weight_R).mean()
     return scaled_R
 
 
