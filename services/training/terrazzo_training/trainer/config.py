@@ -98,6 +98,7 @@ class RunConfig:
     schedule: str = "poly"
     grad_clip_norm: float = 5.0
     class_weighting: str = "sqrt_median_frequency"
+    calibrate: bool = True  # how strongly rare classes are favoured is set for mIoU; see calibrate.py
     ema_decay: float = 0.0  # 0: no moving average of the weights
     amp: str = "auto"
     dtype: str = "float32"

@@ -39,7 +39,12 @@ def evaluate(
 
 
 def predict(model: Segmenter, image_HWC: Image, config: RunConfig) -> NDArray[np.int64]:
-    """Return the most probable leaf (channel index) of every pixel, int64 (H, W).
+    """Return the most probable leaf (channel index) of every pixel, int64 (H, W); see ``probabilities``."""
+    return probabilities(model, image_HWC, config).argmax(dim=0).numpy()
+
+
+def probabilities(model: Segmenter, image_HWC: Image, config: RunConfig) -> Tensor:
+    """Return the probability of each leaf at every pixel, float32 (K, H, W).
 
     Images larger than ``eval_tile_px`` are cut into windows that overlap by ``eval_overlap_px`` or more;
     softmax probabilities are averaged with weights that fall off linearly towards a window's edge.
@@ -53,19 +58,21 @@ def predict(model: Segmenter, image_HWC: Image, config: RunConfig) -> NDArray[np
     padded_HWC = np.pad(image_HWC, ((0, bottom), (0, right), (0, 0)), mode="symmetric")
     image_CHW = torch.from_numpy(np.ascontiguousarray(padded_HWC.transpose(2, 0, 1)))
     weights_HW = _tent(tall_px)[:, None] * _tent(wide_px)[None, :]
+    summed_HW = torch.zeros(image_CHW.shape[1:])
     summed_KHW: Tensor | None = None
     with torch.inference_mode():
         for top in tops:
             for left in lefts:
                 window = image_CHW[None, :, top : top + tall_px, left : left + wide_px].to(parameter)
-                probabilities = F.softmax(model(window)[0].float(), dim=1)[0].cpu()
+                found_KHW = F.softmax(model(window)[0].float(), dim=1)[0].cpu()
                 if len(tops) == len(lefts) == 1:
-                    return probabilities.argmax(dim=0)[:height, :width].numpy()
+                    return found_KHW[:, :height, :width]
                 if summed_KHW is None:
-                    summed_KHW = torch.zeros(len(probabilities), *image_CHW.shape[1:])
-                summed_KHW[:, top : top + tall_px, left : left + wide_px] += probabilities * weights_HW
+                    summed_KHW = torch.zeros(len(found_KHW), *image_CHW.shape[1:])
+                summed_KHW[:, top : top + tall_px, left : left + wide_px] += found_KHW * weights_HW
+                summed_HW[top : top + tall_px, left : left + wide_px] += weights_HW
     assert summed_KHW is not None
-    return summed_KHW.argmax(dim=0)[:height, :width].numpy()
+    return (summed_KHW / summed_HW)[:, :height, :width]
 
 
 def windows(length: int, tile_px: int, overlap_px: int, stride_px: int) -> tuple[list[int], int]:

@@ -25,6 +25,7 @@ class HierarchicalCrossEntropy(torch.nn.Module):
     pixels together; a mean of means would let a nearly unlabelled crop count as much as a full one.
     """
 
+    leaf_weights_K: NDArray[np.float64]
     weights: Tensor
     members: Tensor
 
@@ -33,6 +34,7 @@ class HierarchicalCrossEntropy(torch.nn.Module):
         members_PK = torch.from_numpy(tree.members_PK)
         inner_P = [leaf_weights_K[row].mean() for row in tree.members_PK]
         self.num_leaves = tree.num_leaves
+        self.leaf_weights_K = leaf_weights_K
         self.register_buffer("weights", torch.tensor([*leaf_weights_K, *inner_P], dtype=torch.float32))
         self.register_buffer("members", members_PK)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from terrazzo_training.trainer.calibrate import calibrate
 from terrazzo_training.trainer.checkpoint import load_weights, save_weights
 from terrazzo_training.trainer.class_tree import ClassTree
 from terrazzo_training.trainer.config import RunConfig
@@ -58,15 +59,21 @@ def run(
             f"commit {config.commit_id}: none of its {len(source)} samples may be trained on "
             f"({config.held_out_percent} % are held out); commit more labelled samples"
         )
-    trainer, sampler, steps_per_epoch = prepare(config, training, tree, processes)
+    cached = CachedSource(training, config.cache_mb * 2**20)
+    trainer, sampler, steps_per_epoch = prepare(config, cached, tree, processes)
     started = {"event": "started", "run_id": config.run_id, "num_training": len(training)}
     started |= {"num_held_out": len(held_out), "steps": trainer.num_steps}
     emit(started | {"device": str(processes.device), "processes": processes.world})
     stop_reason = train(config, trainer, sampler, steps_per_epoch=steps_per_epoch, out=out, emit=emit, stop=stop)
 
+    tau = 0.0
+    if config.calibrate:
+        tau = calibrate(trainer.best_model, cached, tree, trainer.loss.leaf_weights_K, config, processes)
+
     began = time.monotonic()
     metrics = evaluate(trainer.best_model, held_out, tree, config, processes)
     metrics["run_id"] = config.run_id
+    metrics["calibration_tau"] = tau
     metrics["eval_commit_id"] = config.eval_commit_id or config.commit_id
     metrics["seconds"] = round(time.monotonic() - began, 3)
     finished: dict[str, Any] = {
@@ -96,16 +103,15 @@ def prepare(
         CheckpointError: ``init_from`` cannot be used.
         DataError: a label map holds a class that the run does not know.
     """
-    cached = CachedSource(training, config.cache_mb * 2**20)
     torch.manual_seed(config.seed)
     model = build(config.arch, tree.num_leaves)
     if config.init_from:
         load_weights(Path(config.init_from), config, tree, model)
     synchronise_batch_norm(model, processes)
-    weights_K = class_weights(cached, tree, config.class_weighting)
+    weights_K = class_weights(training, tree, config.class_weighting)
     steps_per_epoch = config.steps_per_epoch or -(-len(training) // config.batch_size)
     trainer = Trainer(
         config, model, HierarchicalCrossEntropy(tree, weights_K), processes, config.epochs * steps_per_epoch
     )
-    sampler = CropSampler(cached, tree, config, rank=processes.rank, world=processes.world)
+    sampler = CropSampler(training, tree, config, rank=processes.rank, world=processes.world)
     return trainer, sampler, steps_per_epoch
