@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from terrazzo_task.domain.choose import MAX_PAIRS, Candidate, choose, cost_s, draw, values, with_several_annotators
+from terrazzo_task.domain.choose import (
+    MAX_PAIRS,
+    Candidate,
+    choose,
+    cost_s,
+    draw,
+    draw_over_sizes,
+    values,
+    with_several_annotators,
+)
 from terrazzo_task.domain.projects import ClassShare
 
 COMMON = {1: 900_000, 2: 90_000, 3: 10_000}
@@ -72,9 +82,40 @@ def test_without_scores_the_choice_is_a_seeded_draw() -> None:
         assert {c.arm for c in found} == {"random"}
         return [c.sample_id for c in found]
 
-    assert chosen(1) == chosen(1) == chosen(1, "random")
-    assert chosen(1) != chosen(2)
-    assert chosen(1) != sorted(chosen(1))
+    for strategy in ("active", "random"):
+        assert chosen(1, strategy) == chosen(1, strategy)
+        assert chosen(1, strategy) != chosen(2, strategy)
+        assert chosen(1, strategy) != sorted(chosen(1, strategy))
+
+
+@given(
+    areas=st.lists(st.integers(1, 40), min_size=1, max_size=60), size=st.integers(0, 70), seed=st.integers(0, 99)
+)
+def test_the_first_draw_has_each_size_in_its_proportion(areas: list[int], size: int, seed: int) -> None:
+    candidates = [candidate(f"smp_{n:04}", None, side=side) for n, side in enumerate(areas)]
+    drawn = draw_over_sizes(candidates, size, seed)
+    assert drawn == draw_over_sizes(candidates[::-1], size, seed)
+    assert len(set(drawn)) == len(drawn) == min(size, len(candidates))
+    side_of = {c.sample_id: c.height for c in candidates}
+    for side in set(areas):
+        expected = len(drawn) * areas.count(side) / len(areas)
+        assert abs(sum(side_of[i] == side for i in drawn) - expected) < 2.0
+
+
+def test_the_first_draw_gives_every_sample_the_same_chance() -> None:
+    candidates = [candidate(f"smp_{n:04}", None, side=1 + n % 7) for n in range(30)]
+    times = Counter(i for seed in range(2_000) for i in draw_over_sizes(candidates, 6, seed))
+    assert min(times[c.sample_id] for c in candidates) > 300
+    assert max(times.values()) < 500
+
+
+def test_a_batch_is_made_up_like_the_pool() -> None:
+    """Fifteen of one kind and five of another, more uncertain one: four places go three to one."""
+    plain = [candidate(f"a{n:02}", 0.2 + n / 1000, embedding=(1.0, n / 1000)) for n in range(15)]
+    odd = [candidate(f"b{n:02}", 0.9 + n / 1000, embedding=(n / 1000, 1.0)) for n in range(5)]
+    chosen = active([*plain, *odd], 4)
+    assert sorted(i[0] for i in chosen) == ["a", "a", "a", "b"]
+    assert chosen[0].startswith("b"), "the most valuable still comes first"
 
 
 def test_the_random_arm_is_drawn_from_all_and_has_its_share() -> None:

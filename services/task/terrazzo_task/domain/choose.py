@@ -1,6 +1,10 @@
 """What is worth a person's time next: a pure, deterministic choice among unlabelled samples.
 
-The value of labelling a sample, per second that it will cost:
+The candidates are first put into groups of like embeddings, and each group gets places in proportion to
+its size: a batch looks like the pool that it is drawn from. Choosing by value alone takes the odd and
+the cheap first and leaves later rounds what nobody wanted; with few labels what is typical also teaches
+more than what is odd (Hacohen, Dekel & Weinshall, Active Learning on a Budget, ICML 2022). Within its
+group a sample is worth, per second that it will cost:
 
     value = uncertainty x rarity x diversity / cost
 
@@ -9,8 +13,9 @@ The value of labelling a sample, per second that it will cost:
 - rarity: the mean over the sample's predicted pixels of 1 / sqrt(frequency of the class), over all
   scored samples (the square root as in word2vec's subsampling: rare classes weigh more, common ones still count).
 - diversity: half the cosine distance (0..1) to the nearest sample that is labelled, being labelled, or
-  already chosen: the greedy k-center step of Sener & Savarese, Active Learning for Convolutional Neural
-  Networks: A Core-Set Approach, ICLR 2018, weighted by value.
+  already chosen, as in the greedy k-center step of Sener & Savarese, Active Learning for Convolutional
+  Neural Networks: A Core-Set Approach, ICLR 2018; but half of the pool's mean distance counts as far
+  enough: copies are held back, outliers are not sought.
 - cost: predicted seconds. A base for opening the task, looking the image over, and correcting: what the
   model is unsure of (mean entropy times area) is what a person will have to touch.
 
@@ -18,7 +23,7 @@ Random draws are orders by a keyed hash of the sample id (BLAKE2b), so they depe
 ids alone, never on the order or number of the candidates given, nor on a library's generator. Ties go
 by sample id.
 
-N candidates, D embedding dimensions, C covered samples.
+N candidates, D embedding dimensions, C covered samples, G groups.
 """
 
 from __future__ import annotations
@@ -32,11 +37,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from terrazzo_task.domain import group
 from terrazzo_task.domain.projects import ClassShare
 
 COST_BASE_S = 10.0
 COST_PER_MEGAPIXEL_S = 20.0
 COST_PER_UNSURE_PX_S = 0.01
+SAMPLES_PER_GROUP = 2
+GROUPS_MAX = 64
+FAR_SHARE = 0.5
 MAX_PAIRS = 20_000_000
 """Distances computed at most for one choice: about a second of one core at 128 dimensions."""
 
@@ -74,12 +83,15 @@ def choose(
     """At most `size` candidates, in the order in which they should be worked on.
 
     `covered_embeddings` are of samples that are labelled or being labelled. `pixels_of_class` are the predicted
-    pixels of each class over all scored samples. Strategy "random", or no scores at all, draws at random.
+    pixels of each class over all scored samples. Strategy "random" draws at random; so does "active" while there
+    are no scores, but evenly over the sizes of the images.
     """
     by_id = sorted(candidates, key=lambda c: c.sample_id)
     drawn = draw([c.sample_id for c in by_id], seed, "random")
-    if strategy == "random" or all(c.entropy_mean is None for c in by_id):
+    if strategy == "random":
         return [Chosen(sample_id, "random") for sample_id in drawn[:size]]
+    if all(c.entropy_mean is None for c in by_id):
+        return [Chosen(sample_id, "random") for sample_id in draw_over_sizes(by_id, size, seed)]
     size = min(size, len(by_id))
     random_ids = drawn[: math.floor(random_share * size + 0.5)]
     taken = set(random_ids)
@@ -96,6 +108,22 @@ def draw(sample_ids: Sequence[str], seed: int, purpose: str) -> list[str]:
         return hashlib.blake2b(sample_id.encode(), digest_size=16, key=key).digest(), sample_id
 
     return sorted(sample_ids, key=rank)
+
+
+def draw_over_sizes(candidates: Sequence[Candidate], size: int, seed: int) -> list[str]:
+    """`size` ids by systematic sampling along the images' areas: each is as likely, and sizes are in proportion.
+
+    Before there is a model the size of an image is all that is known of what it will cost and show.
+    """
+    order = {sample_id: n for n, sample_id in enumerate(draw([c.sample_id for c in candidates], seed, "sizes"))}
+    by_area = sorted(candidates, key=lambda c: (c.height * c.width, order[c.sample_id]))
+    size = min(size, len(by_area))
+    if size == 0:
+        return []
+    start = int.from_bytes(hashlib.blake2b(f"{seed}/start".encode(), digest_size=6).digest(), "big") % len(by_area)
+    # Every len / size-th of the circle, from a random start.
+    picked = [by_area[(start + n * len(by_area) // size) % len(by_area)].sample_id for n in range(size)]
+    return sorted(picked, key=lambda sample_id: order[sample_id])
 
 
 def with_several_annotators(sample_ids: Sequence[str], share: float, seed: int) -> set[str]:
@@ -145,23 +173,36 @@ def _greedy(
     pixels_of_class: Mapping[int, int],
     size: int,
 ) -> list[str]:
-    """Take the best, then the best given what was taken, ... `candidates` come sorted by sample id."""
+    """Take the best, then the best given what was taken, ... `candidates` come sorted by sample id.
+
+    A group whose places are taken is out.
+    """
     value_N = values(candidates, pixels_of_class)
+    num_groups = max(1, min(GROUPS_MAX, size // SAMPLES_PER_GROUP))
     # Only as many of the most valuable compete as the budget of distances allows.
-    num_kept = min(len(candidates), max(size, MAX_PAIRS // max(1, size)))
+    num_pairs_each = size + num_groups * (group.ROUNDS_MAX + 1)
+    num_kept = min(len(candidates), max(size, MAX_PAIRS // max(1, num_pairs_each)))
     kept = np.sort(np.argsort(-value_N, kind="stable")[:num_kept])
     value_N = value_N[kept]
     embeddings_ND, covered_CD = _embeddings([candidates[i] for i in kept], covered_embeddings)
+    group_N = group.alike(embeddings_ND, num_groups)
+    places_G = group.places(group_N, size)
     distance_N = _distance_to_nearest(embeddings_ND, covered_CD)
+    far = FAR_SHARE * float(distance_N.mean()) if len(kept) else 0.0
+    open_N = places_G[group_N] > 0
     chosen: list[str] = []
-    for _ in range(size):
-        best = int(np.argmax(value_N * distance_N))
-        if value_N[best] <= 0.0 or distance_N[best] <= 0.0:
-            best = int(np.argmax(value_N))  # only copies of what is covered are left: by value alone
+    for _ in range(min(size, len(kept))):
+        score_N = np.where(open_N, value_N * np.minimum(distance_N, far), -1.0)
+        best = int(np.argmax(score_N))
+        if score_N[best] <= 0.0:
+            best = int(np.argmax(np.where(open_N, value_N, -1.0)))  # only copies of what is covered are left
         chosen.append(candidates[kept[best]].sample_id)
         distance_N = np.minimum(distance_N, _half_cosine_distance(embeddings_ND, embeddings_ND[best]))
         value_N[best] = -1.0
-        distance_N[best] = 0.0
+        open_N[best] = False
+        places_G[group_N[best]] -= 1
+        if places_G[group_N[best]] == 0:
+            open_N &= group_N != group_N[best]
     return chosen
 
 
