@@ -190,6 +190,20 @@ def test_a_line_one_pixel_wide_is_missed_when_absent_and_left_when_one_pixel_off
     assert (drawn.labels_HW[:, 30] == 2).all()
 
 
+def test_a_tolerant_person_is_strict_about_lines_and_about_nothing_else() -> None:
+    truth_HW = np.ones((60, 60), np.uint8)
+    truth_HW[:, 30] = 2
+    truth_HW[20:40, 5:20] = 3
+    person = replace(PERFECT, tolerance_px=3)
+    proposal_HW = np.ones_like(truth_HW)
+    proposal_HW[:, 33] = 2
+    proposal_HW[22:42, 5:20] = 3
+    done = annotate(truth_HW, proposal_HW, person, np.random.default_rng(0), flat(3))
+    assert (done.labels_HW[:, 30] == 2).all(), "a line three pixels off is drawn anew"
+    assert not (done.labels_HW[:, 33] == 2).any()
+    assert (done.labels_HW[40:42, 5:20] == 3).all(), "an area two pixels off is left"
+
+
 def test_lines_are_drawn_more_precisely_than_wide_regions_yet_worse_in_overlap() -> None:
     truth_HW = np.ones((200, 200), np.uint8)
     truth_HW[40:160, 40:160] = 2

@@ -11,9 +11,10 @@ What an annotator draws is the truth as that person sees it:
   of the picture, nor a line, nor takes an area for a class that has only lines in this picture.
 
 Shown a proposal, an annotator does not draw anew but repairs what is noticed: errors that a shift of
-`tolerance_px` explains are left as they are; of the others each region is noticed with a probability that rises
-with its size, and redrawn with that person's own hand. `accept_blindly_prob` is how often the proposal is
-submitted unread. When repairing would cost more than drawing from nothing, the annotator starts over.
+`tolerance_px` (beside a line: of one pixel) explains are left as they are; of the others each region is noticed
+with a probability that rises with its size, and redrawn with that person's own hand. `accept_blindly_prob` is
+how often the proposal is submitted unread. When repairing would cost more than drawing from nothing, the
+annotator starts over.
 
 Where the truth is unlabelled (0) nobody knows better: from nothing the pixels stay unlabelled, with a proposal
 they stay as proposed.
@@ -47,6 +48,8 @@ Action = Literal["traced", "corrected", "accepted"]
 
 # A line is drawn with this share of the error made along a wide region's outline: it is drawn zoomed in.
 _THIN_PRECISION = 0.25
+# Half width in pixels up to which a region is a line.
+_LINE_HALF_WIDTH_PX = 1.5
 # Half width in pixels from which on a region is drawn with the full boundary error.
 _WIDE_PX = 8.0
 
@@ -204,7 +207,7 @@ def annotate(
         return Annotation(drawn_HW, "traced", tracing_s, tracing_s, stats)
     proposal_HW = proposal_HW.astype(truth_HW.dtype)
     if rng.random() < profile.accept_blindly_prob:
-        left = unexplained_errors(truth_HW, proposal_HW, profile.tolerance_px).any()
+        left = _glaring(truth_HW, proposal_HW, profile.tolerance_px).any()
         seconds = time_model.seconds_to_accept_unread() * speed
         return Annotation(proposal_HW, "accepted", seconds, tracing_s, AnnotationStats(errors_left=int(left)))
     repaired_HW, noticed, left_count = repair(truth_HW, proposal_HW, drawn_HW, profile, rng)
@@ -245,7 +248,7 @@ def _missed(regions: Regions, profile: AnnotatorProfile, rng: np.random.Generato
     # Whoever overlooks a thing overlooks the line around it: thin regions that lie along a missed one go too.
     beside_HW = within(missed[regions.index_HW], 1)
     beside_px = np.bincount(regions.index_HW[beside_HW], minlength=len(missed))
-    missed |= (regions.half_width_px <= 1.5) & (beside_px > 0.5 * regions.area_px)
+    missed |= (regions.half_width_px <= _LINE_HALF_WIDTH_PX) & (beside_px > 0.5 * regions.area_px)
     missed[0] = False
     # A picture of nothing but small regions is never left blank: its largest region is always seen.
     if len(regions) and bool(missed[1:].all()):
@@ -267,7 +270,7 @@ def _confused(
     only_lines = {
         int(class_id)
         for class_id in np.unique(regions.class_of[1:])
-        if float(regions.half_width_px[1:][regions.class_of[1:] == class_id].max()) <= 1.5
+        if float(regions.half_width_px[1:][regions.class_of[1:] == class_id].max()) <= _LINE_HALF_WIDTH_PX
     }
     limit_px = regions.index_HW.size / 4
     swapped: dict[int, int] = {}
@@ -313,7 +316,7 @@ def repair(
     """Redraw the errors that are noticed; returns the mask, and how many were noticed and left."""
     import cv2
 
-    glaring_HW = unexplained_errors(truth_HW, proposal_HW, profile.tolerance_px)
+    glaring_HW = _glaring(truth_HW, proposal_HW, profile.tolerance_px)
     # Errors that lie a brush's width apart are seen, and repaired, as one.
     grouped_HW = within(glaring_HW, profile.tolerance_px + 1)
     count, groups_HW = cv2.connectedComponents(grouped_HW.astype(np.uint8), connectivity=8)
@@ -326,6 +329,17 @@ def repair(
     zone_HW &= drawn_HW != 0
     repaired_HW = np.where(zone_HW, drawn_HW, proposal_HW)
     return repaired_HW, int(noticed.sum()), int(count - 1 - noticed.sum())
+
+
+def _glaring(truth_HW: LabelMap, proposal_HW: LabelMap, tolerance_px: int) -> NDArray[np.bool_]:
+    """Errors that this tolerance does not excuse; beside a line it is one pixel at most."""
+    glaring_HW = unexplained_errors(truth_HW, proposal_HW, tolerance_px)
+    if tolerance_px <= 1:
+        return glaring_HW
+    # Who zooms in to draw a line sees, as closely, whether a proposed one is where it should be.
+    regions = find_regions(truth_HW)
+    line_HW = (regions.half_width_px <= _LINE_HALF_WIDTH_PX)[regions.index_HW] & (truth_HW != 0)
+    return glaring_HW | (unexplained_errors(truth_HW, proposal_HW, 1) & within(line_HW, tolerance_px))
 
 
 def require_same_shape(truth_HW: LabelMap, other_HW: LabelMap | None) -> None:

@@ -36,8 +36,15 @@ from terrazzo_schema.rest.task import SampleView
 
 SERVICES = ("task", "mask_storage", "inference", "qa", "training")
 HELD_OUT_BRANCH = "held-out"
-# Two of three is a majority, and still a dispute where it covers an object or much of the image.
-QA_SETTINGS = {"disputed_below": 0.7, "adjudicate_disputed_share": 0.1, "adjudicate_component_px": 500}
+QA_SETTINGS: dict[str, Any] = {
+    # Two of three is a majority, and still a dispute where it covers an object or much of the image.
+    "disputed_below": 0.7,
+    "adjudicate_disputed_share": 0.1,
+    "adjudicate_component_px": 500,
+    # Opening, looking over and handing in take 5.65 s (timing.py): who needs less for a proposal has not read it.
+    "severity": {"identical-to-proposal": "error"},
+    "proposal_seconds_min": 5.0,
+}
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,7 @@ class Simulation:
                 strategy=settings.strategy,
                 multi_share=settings.multi_share,
                 audit_share=settings.audit_share,
-                training=settings.training,
+                training={**self.world.training, **settings.training},
             ),
             say=self.say,
         )
@@ -220,7 +227,7 @@ class Simulation:
     ) -> RoundSummary:
         several = evaluation.several_against_truth(admin, loop.project_id, self.world, self.names, result)
         seconds = sum(w.submission.seconds_spent for w in result.works)
-        from_nothing = sum(w.from_nothing_seconds for w in result.works)
+        from_nothing = sum(w.from_nothing_seconds for w in result.works if w.submission.state != "returned")
         sample_ids = list(result.batch.sample_ids)
         metrics = result.model.metrics
         audit = result.audit

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from terrazzo.simulation.annotators import Annotation, AnnotatorProfile, annotate, rng_for
 from terrazzo.simulation.reference_world import World
 from terrazzo.simulation.review import adjudicate, audit
+from terrazzo.simulation.timing import DEFAULT_TIME_MODEL
 from terrazzo_client import TerrazzoClient
 from terrazzo_masks.labels import LabelMap
 from terrazzo_schema.rest.mask_storage import Provenance
@@ -48,7 +49,9 @@ class Person:
         """Do what the task asks and submit it."""
         task = held.task
         truth_HW = self.world.truth(self.names[task.sample_id])
-        rng = rng_for(self.seed, self.profile.name, task.sample_id, task.kind)
+        tries = sum(done.task.task_id == task.task_id for done in self.done)
+        purpose = f"{task.kind} again {tries}" if tries else task.kind
+        rng = rng_for(self.seed, self.profile.name, task.sample_id, purpose)
         if task.kind == "audit":
             work = self._audit(held, truth_HW, rng)
         else:
@@ -66,7 +69,13 @@ class Person:
 
     def _annotate(self, task: TaskView, truth_HW: LabelMap, rng: np.random.Generator) -> Annotation:
         proposal_HW = self._labels(task, task.proposal.mask_id) if task.proposal else None
-        return annotate(truth_HW, proposal_HW, self.profile, rng, self.world.ontology.classes)
+        classes = self.world.ontology.classes
+        if task.returned_reason is None or proposal_HW is None:
+            return annotate(truth_HW, proposal_HW, self.profile, rng, classes)
+        # Nobody hands in unread, or in a hurry, what has just come back from the checks.
+        reading = replace(self.profile, accept_blindly_prob=0.0)
+        made = annotate(truth_HW, proposal_HW, reading, rng, classes)
+        return replace(made, seconds=max(made.seconds, DEFAULT_TIME_MODEL.seconds_to_accept(proposal_HW)))
 
     def _adjudicate(self, task: TaskView, truth_HW: LabelMap, rng: np.random.Generator) -> Annotation:
         assert task.mask_id is not None

@@ -6,9 +6,10 @@ The truth is read by the simulated people and by the final evaluation, and by no
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from terrazzo.simulation import reference
 from terrazzo.simulation.scenes import write_dataset
@@ -16,16 +17,22 @@ from terrazzo_masks.labels import LabelMap
 from terrazzo_schema.ontology import Ontology, parse_ontology
 
 _KEPT_IN_MEMORY = 64
+# A street is told by what is around: seen at less than half its size a crop shows nearly the whole scene.
+SCENES_TRAINING = {"scale_min": 0.4, "scale_max": 1.0}
 
 
 @dataclass
 class World:
-    """Reference pairs by image name, the ontology, and where they come from (`kind`, `note`)."""
+    """Reference pairs by image name, the ontology, and where they come from (`kind`, `note`).
+
+    `training`: settings of training runs that suit these images.
+    """
 
     pairs: dict[str, reference.ReferencePair]
     ontology: Ontology
     kind: str
     note: str
+    training: Mapping[str, Any] = field(default_factory=dict)
     _cache: OrderedDict[str, LabelMap] = field(default_factory=OrderedDict)
 
     def truth(self, name: str) -> LabelMap:
@@ -66,4 +73,4 @@ def generated(folder: Path, count: int, seed: int, advance: Callable[[], None]) 
     write_dataset(folder, count, seed, progress=lambda *_: advance())
     world = from_folders(folder / "images", folder / "masks", folder / "ontology.yaml")
     note = f"{count} street scenes from Terrazzo's own generator, seed {seed}; no real images were given"
-    return World(world.pairs, world.ontology, "generated", note)
+    return World(world.pairs, world.ontology, "generated", note, SCENES_TRAINING)

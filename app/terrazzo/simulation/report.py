@@ -122,9 +122,9 @@ def headlines(summary: Json) -> list[dict[str, str]]:
         found.append({"value": f"{first_s:.0f} s → {last_s:.0f} s", "what": note})
     saved_s = totals["human_seconds_from_nothing"] - totals["human_seconds"]
     if totals["human_seconds_from_nothing"] > 0:
-        part = saved_s / totals["human_seconds_from_nothing"]
+        percent = round(100 * saved_s / totals["human_seconds_from_nothing"])
         note = f"human time spared of {hours(totals['human_seconds_from_nothing'])} from nothing"
-        found.append({"value": f"{100 * part:.0f} %", "what": note})
+        found.append({"value": f"{percent} %", "what": note})
     note = f"tasks leaked of {totals['tasks_created']} created"
     found.append({"value": str(totals["tasks_leaked"]), "what": note})
     note = f"for the whole run, {totals['peak_memory_mb']:.0f} MB at its peak"

@@ -17,7 +17,7 @@ from terrazzo_schema.rest.qa import AuditView, ConsensusView
 from terrazzo_schema.rest.task import BatchView, TaskView
 from terrazzo_schema.rest.training import ModelView
 
-CROPS_PER_SAMPLE = 40
+CROPS_PER_SAMPLE = 50
 FINAL = ("accepted", "cancelled")
 _MAX_SWEEPS = 200
 
@@ -30,7 +30,7 @@ class RoundSettings:
     strategy: str
     redundancy: int = 3
     multi_share: float = 0.25
-    random_share: float = 0.25
+    random_share: float = 0.1
     audit_share: float = 0.25
     confidence: float = 0.95
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -94,18 +94,18 @@ class Loop:
         with self.stage(index, "promote"):
             promoted = self._promote(model)
         consensus = list(self.client.consensus.list(self.project_id, batch_id=batch.batch_id))
-        returned = sum(w.submission.state == "returned" for w in self._with_states(works))
+        works = self._with_states([*works, *adjudications, *audits])
         return RoundResult(
             index=index,
             batch=self.client.batches.get(self.project_id, batch.batch_id),
-            works=[*works, *adjudications, *audits],
+            works=works,
             consensus=sorted(consensus, key=lambda c: c.sample_id),
             audit=audit,
             commit_id=commit_id,
             model=model,
             promoted=promoted,
             num_adjudicated=len(adjudications),
-            num_returned=returned,
+            num_returned=sum(w.submission.state == "returned" for w in works),
             stage_wall_s={s.name: round(s.end_s - s.start_s, 3) for s in self.stages[first_stage:]},
         )
 
@@ -341,4 +341,4 @@ def training_effort(num_labelled: int) -> dict[str, int]:
     trained on for longer, as with a fixed number of passes. Bounded, so that a round takes minutes on two
     cores."""
     steps = CROPS_PER_SAMPLE * num_labelled // 4
-    return {"epochs": 10, "steps_per_epoch": max(10, min(100, steps // 10))}
+    return {"epochs": 10, "steps_per_epoch": max(10, min(120, steps // 10))}
