@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -96,3 +100,19 @@ def test_an_earlier_run_is_not_overwritten(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "data").mkdir()
     assert run(["simulate", "--out", str(tmp_path)]) == 1
     assert "earlier run" in capsys.readouterr().err
+
+
+@pytest.mark.timeout(120)
+def test_a_run_that_is_asked_to_end_leaves_no_process_behind(folder: Path, tmp_path: Path) -> None:
+    given = ["--images", str(folder / "images"), "--truth", str(folder / "truth"), "--out", str(tmp_path)]
+    run_ = psutil.Popen(
+        [sys.executable, "-m", "terrazzo", "simulate", *given], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    assert run_.stderr is not None
+    assert any(b"round 1" in line for line in run_.stderr), "the loop began"
+    system = run_.children(recursive=True)
+    assert system
+    run_.terminate()
+    run_.stderr.read()
+    assert run_.wait(60) == 128 + signal.SIGTERM
+    assert psutil.wait_procs(system, timeout=10)[1] == []

@@ -9,13 +9,17 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 from terrazzo_schema.errors import Unavailable
 
 _START_LIMIT_S = 60.0
 _STOP_LIMIT_S = 30.0
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 class EmbeddedSystem:
@@ -27,10 +31,14 @@ class EmbeddedSystem:
         self._process: subprocess.Popen[str] | None = None
         self._peak_bytes = 0
         self._stopping = threading.Event()
+        self._handler: Any = None
         self.url = ""
         self.key = ""
 
     def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            # Asked to end, leave through `__exit__`: the system must not go on without anyone.
+            self._handler = signal.signal(signal.SIGTERM, _leave)
         command = [sys.executable, "-m", "terrazzo", "up", "--json", "--port", "0"]
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
@@ -57,6 +65,8 @@ class EmbeddedSystem:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._process is not None
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
         self._stopping.set()
         self._process.send_signal(signal.SIGINT)
         try:
