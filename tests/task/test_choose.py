@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from itertools import pairwise
 
 import hypothesis.strategies as st
 import numpy as np
@@ -111,11 +110,11 @@ def test_the_first_draw_gives_every_sample_the_same_chance() -> None:
 
 
 def test_a_batch_is_made_up_like_the_pool() -> None:
-    """Fifteen of one kind and five of another, more uncertain one: eight places go three to one."""
+    """Fifteen of one kind and five of another, more uncertain one: four places go three to one."""
     plain = [candidate(f"a{n:02}", 0.2 + n / 1000, embedding=(1.0, n / 1000)) for n in range(15)]
     odd = [candidate(f"b{n:02}", 0.9 + n / 1000, embedding=(n / 1000, 1.0)) for n in range(5)]
-    chosen = active([*plain, *odd], 8)
-    assert sorted(i[0] for i in chosen) == ["a"] * 6 + ["b"] * 2
+    chosen = active([*plain, *odd], 4)
+    assert sorted(i[0] for i in chosen) == ["a", "a", "a", "b"]
     assert chosen[0].startswith("b"), "the most valuable still comes first"
 
 
@@ -141,18 +140,8 @@ def test_an_unscored_sample_counts_as_an_average_one() -> None:
     [(0.0, 10, 0), (0.01, 10, 1), (0.25, 10, 3), (0.3, 10, 3), (0.07, 100, 7), (1.0, 7, 7), (1e-12, 5, 1)],
 )
 def test_the_share_with_several_annotators_is_rounded_up(share: float, num: int, expected: int) -> None:
-    for entropy in (None, 0.5):
-        candidates = [candidate(f"smp_{n}", entropy) for n in range(num)]
-        assert len(with_several_annotators(candidates, share, seed=0)) == expected
-
-
-def test_several_annotators_are_spread_over_the_predicted_cost() -> None:
-    candidates = [candidate(f"smp_{n:02}", (n * 7 % 20) / 20) for n in range(20)]
-    by_cost = [c.sample_id for c in sorted(candidates, key=lambda c: c.entropy_mean or 0.0)]
-    for seed in range(20):
-        places = sorted(by_cost.index(i) for i in with_several_annotators(candidates, 0.25, seed))
-        assert [b - a for a, b in pairwise(places)] == [4, 4, 4, 4]
-    assert len({i for seed in range(50) for i in with_several_annotators(candidates, 0.25, seed)}) == 20
+    ids = [f"smp_{n}" for n in range(num)]
+    assert len(with_several_annotators(ids, share, seed=0)) == expected
 
 
 _floats = st.floats(-1, 1, width=32)

@@ -30,7 +30,7 @@ class RoundSettings:
     strategy: str
     redundancy: int = 3
     multi_share: float = 0.25
-    random_share: float = 0.05
+    random_share: float = 0.1
     audit_share: float = 0.25
     confidence: float = 0.95
     training: Mapping[str, Any] = field(default_factory=dict)

@@ -31,7 +31,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,7 @@ from terrazzo_task.domain.projects import ClassShare
 COST_BASE_S = 10.0
 COST_PER_MEGAPIXEL_S = 20.0
 COST_PER_UNSURE_PX_S = 0.01
-SAMPLES_PER_GROUP = 3
+SAMPLES_PER_GROUP = 2
 GROUPS_MAX = 64
 FAR_SHARE = 0.5
 MAX_PAIRS = 20_000_000
@@ -111,40 +111,26 @@ def draw(sample_ids: Sequence[str], seed: int, purpose: str) -> list[str]:
 
 
 def draw_over_sizes(candidates: Sequence[Candidate], size: int, seed: int) -> list[str]:
-    """`size` ids, each as likely, the images' sizes in proportion; the order looks random.
+    """`size` ids by systematic sampling along the images' areas: each is as likely, and sizes are in proportion.
 
     Before there is a model the size of an image is all that is known of what it will cost and show.
     """
-    order = draw([c.sample_id for c in candidates], seed, "sizes")
-    drawn = set(_evenly(candidates, lambda c: c.height * c.width, size, order, seed))
-    return [sample_id for sample_id in order if sample_id in drawn]
-
-
-def with_several_annotators(candidates: Sequence[Candidate], share: float, seed: int) -> set[str]:
-    """Which of the chosen samples get several annotators: `share` of them, rounded up, so one if share > 0.
-
-    Each is as likely. With scores they lie evenly along the predicted cost, so that what the redundancy costs
-    hangs less on chance.
-    """
-    # A product like 0.07 * 100 is a hair over 7: that is no eighth sample.
-    count = max(math.ceil(round(share * len(candidates), 9)), 1 if share > 0.0 else 0)
-    order = draw([c.sample_id for c in candidates], seed, "several")
-    if any(c.entropy_mean is None for c in candidates):
-        return set(order[:count])
-    return set(_evenly(candidates, lambda c: cost_s(c, c.entropy_mean or 0.0), count, order, seed))
-
-
-def _evenly(
-    candidates: Sequence[Candidate], key: Callable[[Candidate], float], size: int, order: Sequence[str], seed: int
-) -> list[str]:
-    """Systematic sampling: every (N / size)-th along `key`, from a random start. `order` breaks ties."""
-    size = min(size, len(candidates))
+    order = {sample_id: n for n, sample_id in enumerate(draw([c.sample_id for c in candidates], seed, "sizes"))}
+    by_area = sorted(candidates, key=lambda c: (c.height * c.width, order[c.sample_id]))
+    size = min(size, len(by_area))
     if size == 0:
         return []
-    place = {sample_id: number for number, sample_id in enumerate(order)}
-    along = sorted(candidates, key=lambda c: (key(c), place[c.sample_id]))
-    start = int.from_bytes(hashlib.blake2b(f"{seed}/start".encode(), digest_size=6).digest(), "big") % len(along)
-    return [along[(start + n * len(along) // size) % len(along)].sample_id for n in range(size)]
+    start = int.from_bytes(hashlib.blake2b(f"{seed}/start".encode(), digest_size=6).digest(), "big") % len(by_area)
+    # Every len / size-th of the circle, from a random start.
+    picked = [by_area[(start + n * len(by_area) // size) % len(by_area)].sample_id for n in range(size)]
+    return sorted(picked, key=lambda sample_id: order[sample_id])
+
+
+def with_several_annotators(sample_ids: Sequence[str], share: float, seed: int) -> set[str]:
+    """Which of the chosen samples get several annotators: `share` of them, rounded up, so one if share > 0."""
+    # A product like 0.07 * 100 is a hair over 7: that is no eighth sample.
+    count = max(math.ceil(round(share * len(sample_ids), 9)), 1 if share > 0.0 else 0)
+    return set(draw(sample_ids, seed, "several")[:count])
 
 
 def cost_s(candidate: Candidate, entropy_mean: float) -> float:

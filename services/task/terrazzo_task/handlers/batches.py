@@ -12,7 +12,7 @@ from terrazzo_schema.errors import Conflict, NotFound
 from terrazzo_schema.events import BatchChosen, BatchClosed, SampleRef, TaskClosed
 from terrazzo_schema.ids import new_id
 from terrazzo_schema.rest.task import BatchCreate, BatchView, TaskUpdate, TaskView
-from terrazzo_task.domain.choose import Candidate, Chosen, choose, with_several_annotators
+from terrazzo_task.domain.choose import Chosen, choose, with_several_annotators
 from terrazzo_task.domain.projects import Batch, Project, Sample
 from terrazzo_task.domain.work import ADJUDICATE, ANNOTATE, Task
 from terrazzo_task.handlers.projects import project_of
@@ -55,8 +55,7 @@ def create_batch(tx: Tx[Store], caller: Principal, project_id: str, command: Bat
             proposed_at=now,
         )
     )
-    candidates = [Candidate(s.sample_id, s.height, s.width, s.entropy_mean) for s in samples]
-    several = with_several_annotators(candidates, command.multi_share, command.seed)
+    several = with_several_annotators(ids, command.multi_share, command.seed)
     tx.store.add_tasks(
         [
             new_task(

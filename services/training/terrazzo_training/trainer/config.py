@@ -104,8 +104,8 @@ class RunConfig:
     dtype: str = "float32"
     channels_last: bool = True
     orientation: str = "upright"  # "any": also flips vertically and turns by 90 degrees
-    scale_min: float = 0.75
-    scale_max: float = 1.5
+    scale_min: float = 0.5  # half: a crop of 128 px sees what is around in 256 px of the image
+    scale_max: float = 1.25
     colour_jitter: float = 0.3
     class_crop_share: float = 0.5  # share of crops centred on a pixel of a class drawn evenly
     held_out_percent: int = 20
