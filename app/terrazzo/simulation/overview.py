@@ -23,8 +23,8 @@ def write_overview_png(summary: Mapping[str, Any], gallery: Sequence[GalleryItem
     """
     if not gallery:
         raise ValueError("the overview needs at least one gallery item, got none")
-    # The more hands a sample went through, the more it shows.
-    shown = sorted(gallery, key=lambda item: -len(item.annotators))[:2]
+    # The more stages a sample went through, the more it shows; the first round has no proposals.
+    shown = sorted(gallery, key=lambda item: (item.proposal_HW is None, -len(item.annotators), -item.round))[:2]
     rows = [tiles(item, palette(summary["classes"]), 480) for item in shown]
     columns = max(len(row) for row in rows)
     light = {
