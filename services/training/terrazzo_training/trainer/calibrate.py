@@ -54,7 +54,7 @@ def calibrate(
     best = int(np.argmax([-1.0 if miou is None else miou for miou in miou_T]))
     bias_K = model.get_parameter(f"{model.class_layer}.bias")
     with torch.no_grad():
-        bias_K += torch.from_numpy(offsets_TK[best]).to(bias_K)
+        bias_K.add_(torch.from_numpy(offsets_TK[best]).to(bias_K))
     return TAUS[best]
 
 
