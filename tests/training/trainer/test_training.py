@@ -52,7 +52,10 @@ def test_twenty_steps_give_the_golden_loss_curve(make_config: Make, shapes: Arra
     """
     import os
 
-    config = make_config(dtype="float64", epochs=1, steps_per_epoch=20, optimizer="sgd", learning_rate=0.05)
+    config = make_config(
+        dtype="float64", epochs=1, steps_per_epoch=20, optimizer="sgd", learning_rate=0.05,
+        scale_min=0.75, scale_max=1.5,
+    )  # fmt: skip
     training, _ = split_held_out(shapes, config.held_out_percent)
     torch.use_deterministic_algorithms(True)
     trainer, sampler, _ = prepare(config, training, ClassTree.of(config.classes), _ALONE)
