@@ -8,7 +8,7 @@ DEMO_OUT ?= demo
 export OMP_NUM_THREADS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types walls contracts docs proto up clean
+.PHONY: help install demo test bench check lint types walls contracts docs proto up clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -21,7 +21,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e ".[dev]"
 	@# Without their dependencies: torchvision's wheel asks for the accelerator build of torch.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt \
-	  torchvision timm segmentation-models-pytorch huggingface_hub safetensors tqdm
+	  torchvision timm segmentation-models-pytorch huggingface_hub safetensors tqdm datumaro
+	$(BIN)/python -c "from terrazzo_masks.native import warm; warm()"
 	@touch $(STAMP)
 
 demo: $(STAMP) ## run the whole loop on generated scenes; the report is demo/report.html
@@ -31,6 +32,10 @@ demo: $(STAMP) ## run the whole loop on generated scenes; the report is demo/rep
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+bench: $(STAMP) ## measure every figure against its named peer (installs the peers first)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	$(BIN)/python -m benchmarks --write
+
 check: lint types walls contracts ## lint, types, walls between the parts, contracts
 
 lint: $(STAMP)
@@ -38,7 +43,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 
 types: $(STAMP)
-	$(BIN)/mypy libs services app
+	$(BIN)/mypy libs services app benchmarks
 
 walls: $(STAMP)
 	$(BIN)/lint-imports

@@ -1,0 +1,41 @@
+"""Native speed: kernels are plain Python functions on arrays that numba compiles once and keeps on disk.
+
+Kernels live in `terrazzo_masks.kernels`, and public modules import them inside functions: importing the library
+loads numpy alone. The first call with a new dtype compiles (seconds); `warm()` does that for all of them ahead of
+the first request, from the cache on disk in milliseconds when it is there. Kernels release the GIL.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import ParamSpec, TypeVar, cast
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` with numba at its first call: cached on disk, without the GIL, no fast math."""
+    import numba
+
+    return cast("Callable[P, R]", numba.njit(cache=True, nogil=True)(function))
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` into each kernel that calls it."""
+    import numba
+
+    return cast("Callable[P, R]", numba.njit(cache=True, nogil=True, inline="always")(function))
+
+
+def warm() -> int:
+    """Compile every kernel for its dtypes, or load it from the cache. Returns how many kernel modules there are.
+
+    Each module of `terrazzo_masks.kernels` has a function `warm()` that calls its kernels with tiny arrays of
+    every dtype they are used with.
+    """
+    package = import_module("terrazzo_masks.kernels")
+    names = [found.name for found in iter_modules(package.__path__)]
+    for name in names:
+        import_module(f"terrazzo_masks.kernels.{name}").warm()
+    return len(names)
