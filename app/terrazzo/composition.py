@@ -18,6 +18,7 @@ import httpx
 
 from terrazzo import __version__
 from terrazzo_client import TerrazzoClient
+from terrazzo_masks.native import warm
 from terrazzo_runtime.adapters.file_blobs import FileBlobs
 from terrazzo_runtime.adapters.log_bus import LogBus
 from terrazzo_runtime.auth import TokenAuthority, load_or_create_secret
@@ -124,13 +125,21 @@ class System:
             name: import_module(f"terrazzo_{name}.service").create(self.ports[name]) for name in names
         }
         self.app: Asgi = Front(list(self.services.values()))
+        self._warming: threading.Thread | None = None
+        self._stopping = threading.Event()
 
     def start(self) -> None:
         for service in self.services.values():
             service.start()
+        # Off the request path: the first request that meets a kernel must not wait for a compiler.
+        self._warming = threading.Thread(target=warm, args=(self._stopping.is_set,), name="warm")
+        self._warming.start()
 
     def stop(self) -> None:
         """Finish what is in hand, then close everything."""
+        self._stopping.set()
+        if self._warming is not None:
+            self._warming.join()
         for service in self.services.values():
             service.stop()
         for ports in self.ports.values():

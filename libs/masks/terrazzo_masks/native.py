@@ -28,14 +28,17 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
     return cast("Callable[P, R]", numba.njit(cache=True, nogil=True, inline="always")(function))
 
 
-def warm() -> int:
-    """Compile every kernel for its dtypes, or load it from the cache. Returns how many kernel modules there are.
+def warm(stop: Callable[[], bool] = lambda: False) -> int:
+    """Compile every kernel for its dtypes, or load it from the cache; leaves off when `stop()` turns true.
 
     Each module of `terrazzo_masks.kernels` has a function `warm()` that calls its kernels with tiny arrays of
-    every dtype they are used with.
+    every dtype they are used with. Returns how many modules were warmed.
     """
     package = import_module("terrazzo_masks.kernels")
-    names = [found.name for found in iter_modules(package.__path__)]
-    for name in names:
-        import_module(f"terrazzo_masks.kernels.{name}").warm()
-    return len(names)
+    num_warmed = 0
+    for found in iter_modules(package.__path__):
+        if stop():
+            break
+        import_module(f"terrazzo_masks.kernels.{found.name}").warm()
+        num_warmed += 1
+    return num_warmed
