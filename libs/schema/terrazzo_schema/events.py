@@ -137,6 +137,7 @@ def _envelope(data: bytes) -> envelope_pb2.Envelope:
 
 
 AdjudicationRequested = qa_events_pb2.AdjudicationRequested
+AdjudicationWithdrawn = qa_events_pb2.AdjudicationWithdrawn
 AuditCompleted = qa_events_pb2.AuditCompleted
 AuditItem = qa_events_pb2.AuditItem
 AuditRequested = qa_events_pb2.AuditRequested
@@ -144,11 +145,16 @@ BatchChosen = task_events_pb2.BatchChosen
 BatchClosed = task_events_pb2.BatchClosed
 ClassShare = shapes_pb2.ClassShare
 CommitCreated = mask_storage_events_pb2.CommitCreated
+ConflictDecided = qa_events_pb2.ConflictDecided
+ConflictFound = mask_storage_events_pb2.ConflictFound
+ConflictWithdrawn = mask_storage_events_pb2.ConflictWithdrawn
 ConsensusReached = qa_events_pb2.ConsensusReached
 ImageStored = mask_storage_events_pb2.ImageStored
 KeyRevoked = task_events_pb2.KeyRevoked
 MaskAccepted = qa_events_pb2.MaskAccepted
 MaskStaged = mask_storage_events_pb2.MaskStaged
+MergeClosed = mask_storage_events_pb2.MergeClosed
+MergeOpened = mask_storage_events_pb2.MergeOpened
 ModelPromoted = training_events_pb2.ModelPromoted
 ModelRegistered = training_events_pb2.ModelRegistered
 OntologyPublished = task_events_pb2.OntologyPublished

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from . import shapes_pb2 as terrazzo_dot_v1_dot_shapes__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%terrazzo/v1/mask_storage_events.proto\x12\x0bterrazzo.v1\x1a\x18terrazzo/v1/shapes.proto\"\xdc\x01\n\x0bImageStored\x12&\n\x06sample\x18\x01 \x01(\x0b\x32\x16.terrazzo.v1.SampleRef\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12<\n\nattributes\x18\x05 \x03(\x0b\x32(.terrazzo.v1.ImageStored.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\nMaskStaged\x12\x11\n\tsample_id\x18\x01 \x01(\t\x12\x0f\n\x07mask_id\x18\x02 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x03 \x01(\t\"\x81\x01\n\rCommitCreated\x12\x11\n\tcommit_id\x18\x01 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x02 \x01(\t\x12\x0f\n\x07tree_id\x18\x03 \x01(\t\x12\x12\n\nparent_ids\x18\x04 \x03(\t\x12\x13\n\x0bnum_samples\x18\x05 \x01(\r\x12\x13\n\x0bnum_changed\x18\x06 \x01(\r\",\n\nTagCreated\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\x11\n\tcommit_id\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%terrazzo/v1/mask_storage_events.proto\x12\x0bterrazzo.v1\x1a\x18terrazzo/v1/shapes.proto\"\xdc\x01\n\x0bImageStored\x12&\n\x06sample\x18\x01 \x01(\x0b\x32\x16.terrazzo.v1.SampleRef\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12<\n\nattributes\x18\x05 \x03(\x0b\x32(.terrazzo.v1.ImageStored.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\nMaskStaged\x12\x11\n\tsample_id\x18\x01 \x01(\t\x12\x0f\n\x07mask_id\x18\x02 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x03 \x01(\t\"\x81\x01\n\rCommitCreated\x12\x11\n\tcommit_id\x18\x01 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x02 \x01(\t\x12\x0f\n\x07tree_id\x18\x03 \x01(\t\x12\x12\n\nparent_ids\x18\x04 \x03(\t\x12\x13\n\x0bnum_samples\x18\x05 \x01(\r\x12\x13\n\x0bnum_changed\x18\x06 \x01(\r\",\n\nTagCreated\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\x11\n\tcommit_id\x18\x02 \x01(\t\"\x81\x01\n\x0bMergeOpened\x12\x10\n\x08merge_id\x18\x01 \x01(\t\x12\x18\n\x10source_commit_id\x18\x02 \x01(\t\x12\x15\n\rtarget_branch\x18\x03 \x01(\t\x12\x18\n\x10target_commit_id\x18\x04 \x01(\t\x12\x15\n\rnum_conflicts\x18\x05 \x01(\r\"\xf3\x01\n\rConflictFound\x12\x13\n\x0b\x63onflict_id\x18\x01 \x01(\t\x12\x10\n\x08merge_id\x18\x02 \x01(\t\x12&\n\x06sample\x18\x03 \x01(\x0b\x32\x16.terrazzo.v1.SampleRef\x12#\n\x06region\x18\x04 \x01(\x0b\x32\x13.terrazzo.v1.Region\x12\x14\n\x0c\x62\x61se_mask_id\x18\x05 \x01(\t\x12\x14\n\x0cours_mask_id\x18\x06 \x01(\t\x12\x16\n\x0etheirs_mask_id\x18\x07 \x01(\t\x12\x16\n\x0emerged_mask_id\x18\x08 \x01(\t\x12\x12\n\nnum_pixels\x18\t \x01(\x04\"M\n\x11\x43onflictWithdrawn\x12\x13\n\x0b\x63onflict_id\x18\x01 \x01(\t\x12\x10\n\x08merge_id\x18\x02 \x01(\t\x12\x11\n\tsample_id\x18\x03 \x01(\t\"o\n\x0bMergeClosed\x12\x10\n\x08merge_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x15\n\rtarget_branch\x18\x03 \x01(\t\x12\x11\n\tcommit_id\x18\x04 \x01(\t\x12\x15\n\rnum_conflicts\x18\x05 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,4 +44,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMMITCREATED']._serialized_end=499
   _globals['_TAGCREATED']._serialized_start=501
   _globals['_TAGCREATED']._serialized_end=545
+  _globals['_MERGEOPENED']._serialized_start=548
+  _globals['_MERGEOPENED']._serialized_end=677
+  _globals['_CONFLICTFOUND']._serialized_start=680
+  _globals['_CONFLICTFOUND']._serialized_end=923
+  _globals['_CONFLICTWITHDRAWN']._serialized_start=925
+  _globals['_CONFLICTWITHDRAWN']._serialized_end=1002
+  _globals['_MERGECLOSED']._serialized_start=1004
+  _globals['_MERGECLOSED']._serialized_end=1115
 # @@protoc_insertion_point(module_scope)

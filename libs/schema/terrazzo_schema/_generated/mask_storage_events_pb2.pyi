@@ -155,3 +155,151 @@ class TagCreated(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TagCreated: _TypeAlias = TagCreated  # noqa: Y015
+
+@_typing.final
+class MergeOpened(_message.Message):
+    """A merge waits for people: its conflicts have to be decided first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MERGE_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_COMMIT_ID_FIELD_NUMBER: _builtins.int
+    TARGET_BRANCH_FIELD_NUMBER: _builtins.int
+    TARGET_COMMIT_ID_FIELD_NUMBER: _builtins.int
+    NUM_CONFLICTS_FIELD_NUMBER: _builtins.int
+    merge_id: _builtins.str
+    source_commit_id: _builtins.str
+    target_branch: _builtins.str
+    target_commit_id: _builtins.str
+    """the branch's head then"""
+    num_conflicts: _builtins.int
+    """samples"""
+    def __init__(
+        self,
+        *,
+        merge_id: _builtins.str = ...,
+        source_commit_id: _builtins.str = ...,
+        target_branch: _builtins.str = ...,
+        target_commit_id: _builtins.str = ...,
+        num_conflicts: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["merge_id", b"merge_id", "num_conflicts", b"num_conflicts", "source_commit_id", b"source_commit_id", "target_branch", b"target_branch", "target_commit_id", b"target_commit_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergeOpened: _TypeAlias = MergeOpened  # noqa: Y015
+
+@_typing.final
+class ConflictFound(_message.Message):
+    """Both sides of a merge changed pixels of this sample to different classes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFLICT_ID_FIELD_NUMBER: _builtins.int
+    MERGE_ID_FIELD_NUMBER: _builtins.int
+    SAMPLE_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    BASE_MASK_ID_FIELD_NUMBER: _builtins.int
+    OURS_MASK_ID_FIELD_NUMBER: _builtins.int
+    THEIRS_MASK_ID_FIELD_NUMBER: _builtins.int
+    MERGED_MASK_ID_FIELD_NUMBER: _builtins.int
+    NUM_PIXELS_FIELD_NUMBER: _builtins.int
+    conflict_id: _builtins.str
+    merge_id: _builtins.str
+    base_mask_id: _builtins.str
+    """empty: both sides added the sample"""
+    ours_mask_id: _builtins.str
+    """the target branch's"""
+    theirs_mask_id: _builtins.str
+    """the source's"""
+    merged_mask_id: _builtins.str
+    """all that could be merged; the target branch's class where in conflict"""
+    num_pixels: _builtins.int
+    @_builtins.property
+    def sample(self) -> _shapes_pb2.SampleRef: ...
+    @_builtins.property
+    def region(self) -> _shapes_pb2.Region:
+        """holds every pixel in conflict"""
+
+    def __init__(
+        self,
+        *,
+        conflict_id: _builtins.str = ...,
+        merge_id: _builtins.str = ...,
+        sample: _shapes_pb2.SampleRef | None = ...,
+        region: _shapes_pb2.Region | None = ...,
+        base_mask_id: _builtins.str = ...,
+        ours_mask_id: _builtins.str = ...,
+        theirs_mask_id: _builtins.str = ...,
+        merged_mask_id: _builtins.str = ...,
+        num_pixels: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["region", b"region", "sample", b"sample"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_mask_id", b"base_mask_id", "conflict_id", b"conflict_id", "merge_id", b"merge_id", "merged_mask_id", b"merged_mask_id", "num_pixels", b"num_pixels", "ours_mask_id", b"ours_mask_id", "region", b"region", "sample", b"sample", "theirs_mask_id", b"theirs_mask_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConflictFound: _TypeAlias = ConflictFound  # noqa: Y015
+
+@_typing.final
+class ConflictWithdrawn(_message.Message):
+    """Nobody needs to decide this conflict any more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFLICT_ID_FIELD_NUMBER: _builtins.int
+    MERGE_ID_FIELD_NUMBER: _builtins.int
+    SAMPLE_ID_FIELD_NUMBER: _builtins.int
+    conflict_id: _builtins.str
+    merge_id: _builtins.str
+    sample_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        conflict_id: _builtins.str = ...,
+        merge_id: _builtins.str = ...,
+        sample_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflict_id", b"conflict_id", "merge_id", b"merge_id", "sample_id", b"sample_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConflictWithdrawn: _TypeAlias = ConflictWithdrawn  # noqa: Y015
+
+@_typing.final
+class MergeClosed(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MERGE_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    TARGET_BRANCH_FIELD_NUMBER: _builtins.int
+    COMMIT_ID_FIELD_NUMBER: _builtins.int
+    NUM_CONFLICTS_FIELD_NUMBER: _builtins.int
+    merge_id: _builtins.str
+    state: _builtins.str
+    """"merged", "fast_forward", "refused" or "abandoned" """
+    target_branch: _builtins.str
+    commit_id: _builtins.str
+    """empty unless it was merged"""
+    num_conflicts: _builtins.int
+    def __init__(
+        self,
+        *,
+        merge_id: _builtins.str = ...,
+        state: _builtins.str = ...,
+        target_branch: _builtins.str = ...,
+        commit_id: _builtins.str = ...,
+        num_conflicts: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit_id", b"commit_id", "merge_id", b"merge_id", "num_conflicts", b"num_conflicts", "state", b"state", "target_branch", b"target_branch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergeClosed: _TypeAlias = MergeClosed  # noqa: Y015

@@ -108,12 +108,18 @@ class AdjudicationRequested(_message.Message):
     REGION_FIELD_NUMBER: _builtins.int
     CANDIDATE_MASK_IDS_FIELD_NUMBER: _builtins.int
     ANNOTATOR_IDS_FIELD_NUMBER: _builtins.int
+    MERGE_ID_FIELD_NUMBER: _builtins.int
+    BASE_MASK_ID_FIELD_NUMBER: _builtins.int
     adjudication_id: _builtins.str
     task_id: _builtins.str
     """the annotation task it came from"""
     batch_id: _builtins.str
     mask_id: _builtins.str
     """the consensus so far"""
+    merge_id: _builtins.str
+    """of a merge's conflict: task_id and batch_id are empty, the candidates are ours and theirs"""
+    base_mask_id: _builtins.str
+    """what both sides of a merge started from; empty: nothing"""
     @_builtins.property
     def sample(self) -> _shapes_pb2.SampleRef: ...
     @_builtins.property
@@ -135,14 +141,80 @@ class AdjudicationRequested(_message.Message):
         region: _shapes_pb2.Region | None = ...,
         candidate_mask_ids: _abc.Iterable[_builtins.str] | None = ...,
         annotator_ids: _abc.Iterable[_builtins.str] | None = ...,
+        merge_id: _builtins.str = ...,
+        base_mask_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["region", b"region", "sample", b"sample"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjudication_id", b"adjudication_id", "annotator_ids", b"annotator_ids", "batch_id", b"batch_id", "candidate_mask_ids", b"candidate_mask_ids", "mask_id", b"mask_id", "region", b"region", "sample", b"sample", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjudication_id", b"adjudication_id", "annotator_ids", b"annotator_ids", "base_mask_id", b"base_mask_id", "batch_id", b"batch_id", "candidate_mask_ids", b"candidate_mask_ids", "mask_id", b"mask_id", "merge_id", b"merge_id", "region", b"region", "sample", b"sample", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AdjudicationRequested: _TypeAlias = AdjudicationRequested  # noqa: Y015
+
+@_typing.final
+class ConflictDecided(_message.Message):
+    """A person's ruling on a merge's conflict. It is no acceptance: the sample's label stays what it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFLICT_ID_FIELD_NUMBER: _builtins.int
+    MERGE_ID_FIELD_NUMBER: _builtins.int
+    ADJUDICATION_ID_FIELD_NUMBER: _builtins.int
+    SAMPLE_ID_FIELD_NUMBER: _builtins.int
+    MASK_ID_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    SUBMISSION_ID_FIELD_NUMBER: _builtins.int
+    conflict_id: _builtins.str
+    merge_id: _builtins.str
+    adjudication_id: _builtins.str
+    sample_id: _builtins.str
+    mask_id: _builtins.str
+    """the whole mask, settled"""
+    decided_by: _builtins.str
+    submission_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        conflict_id: _builtins.str = ...,
+        merge_id: _builtins.str = ...,
+        adjudication_id: _builtins.str = ...,
+        sample_id: _builtins.str = ...,
+        mask_id: _builtins.str = ...,
+        decided_by: _builtins.str = ...,
+        submission_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjudication_id", b"adjudication_id", "conflict_id", b"conflict_id", "decided_by", b"decided_by", "mask_id", b"mask_id", "merge_id", b"merge_id", "sample_id", b"sample_id", "submission_id", b"submission_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConflictDecided: _TypeAlias = ConflictDecided  # noqa: Y015
+
+@_typing.final
+class AdjudicationWithdrawn(_message.Message):
+    """An adjudication that nobody needs any more: its merge is over, or was done again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADJUDICATION_ID_FIELD_NUMBER: _builtins.int
+    SAMPLE_ID_FIELD_NUMBER: _builtins.int
+    adjudication_id: _builtins.str
+    sample_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        adjudication_id: _builtins.str = ...,
+        sample_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjudication_id", b"adjudication_id", "sample_id", b"sample_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdjudicationWithdrawn: _TypeAlias = AdjudicationWithdrawn  # noqa: Y015
 
 @_typing.final
 class MaskAccepted(_message.Message):
