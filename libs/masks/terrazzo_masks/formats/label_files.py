@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 
 from terrazzo_masks.errors import CorruptMask, MaskError, UnsupportedMask
 from terrazzo_masks.labels import LabelMap, require_labels
-from terrazzo_masks.render import Palette, colorize, downsample_mode, palette_table
+from terrazzo_masks.render import Palette, palette_table
 
 if TYPE_CHECKING:
     from PIL import Image
-
-__all__ = ["MAX_PIXELS", "colorize", "downsample_mode", "read_label_image", "to_npy", "to_png"]
 
 MAX_PIXELS = 2**28
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
