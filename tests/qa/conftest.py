@@ -46,7 +46,7 @@ ONTOLOGY = parse_ontology(
 
 
 def mask_id_of(labels_HW: LabelMap) -> str:
-    return tiles.build(labels_HW, tiles.digest_of).digest
+    return tiles.build(labels_HW, tiles.MemoryParts()).digest
 
 
 @dataclass

@@ -1,24 +1,40 @@
-"""What changed between two label maps: how many pixels went from which class to which."""
+"""What changed between two label maps: how many pixels went from which class to which, and where."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from terrazzo_masks.boxes import Box
+from terrazzo_masks.children import announce, read_child, read_tile
 from terrazzo_masks.errors import ShapeMismatch
 from terrazzo_masks.labels import LabelMap, require_labels, require_same_shape
-from terrazzo_masks.tiles import Get, Manifest, TileRef, read_region, read_tile
+from terrazzo_masks.manifest import MIXED, Manifest, Node
+from terrazzo_masks.parts import Parts
+from terrazzo_masks.tiles import read_region
 
 Flow = dict[tuple[int, int], int]
 
 
 @dataclass(frozen=True)
 class ManifestDiff:
-    """`flow` maps (from class id, to class id) to pixels; `changed_tiles` are (row, col) in tiles of the old
-    mask."""
+    """`flow` maps (from class id, to class id) to pixels; `changed_tiles` are (row, col) in tiles of the old mask;
+    `box` is the smallest that holds every changed pixel."""
 
     changed_pixels: int
     flow: Flow
     changed_tiles: tuple[tuple[int, int], ...]
+    box: Box | None = None
+
+
+class Change(NamedTuple):
+    """Of one place: its changed pixels by (old << 16 | new), and the box around them in the map."""
+
+    keys_N: NDArray[np.int64]
+    pixels_N: NDArray[np.int64]
+    box: Box
 
 
 def flow(old_HW: LabelMap, new_HW: LabelMap) -> Flow:
@@ -29,38 +45,99 @@ def flow(old_HW: LabelMap, new_HW: LabelMap) -> Flow:
     require_labels(old_HW, "old label map")
     require_labels(new_HW, "new label map")
     require_same_shape(old_HW, new_HW, "old and new label map")
-    changed_HW = old_HW != new_HW
-    pairs = old_HW[changed_HW].astype(np.uint32) << 16 | new_HW[changed_HW]
-    keys, pixels = np.unique(pairs, return_counts=True)
-    return {(int(key) >> 16, int(key) & 0xFFFF): int(n) for key, n in zip(keys, pixels, strict=True)}
+    change = change_between(old_HW, new_HW, 0, 0)
+    return _summed([] if change is None else [change])
 
 
-def diff_manifests(old: Manifest, new: Manifest, get: Get) -> ManifestDiff:
-    """Compare two stored masks; decodes only the tiles whose refs differ.
+def change_between(old_HW: LabelMap, new_HW: LabelMap, y: int, x: int) -> Change | None:
+    """What changed between two maps of one size whose first pixel is at (y, x); None when nothing did."""
+    from terrazzo_masks.kernels.changes import pair_counts
 
-    Raises ShapeMismatch when the masks differ in size, CorruptMask when a tile cannot be read.
+    dtype = np.promote_types(old_HW.dtype, new_HW.dtype)
+    old_W, old_R = _words(old_HW, dtype)
+    new_W, new_R = _words(new_HW, dtype)
+    keys_N, pixels_N, limits = pair_counts(old_W, new_W, 8 * dtype.itemsize, old_R, new_R, old_HW.shape[1])
+    if keys_N.size == 0:
+        return None
+    top, bottom, left, right = limits.tolist()
+    return Change(keys_N, pixels_N, Box(y + top, x + left, bottom - top + 1, right - left + 1))
+
+
+def _words(labels_HW: LabelMap, dtype: np.dtype[Any]) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
+    """The pixels as 64-bit words, and those left over."""
+    flat: NDArray[Any] = np.ascontiguousarray(labels_HW, dtype=dtype).reshape(-1)
+    if flat.__array_interface__["data"][0] % 8:
+        flat = flat.copy()  # a word must begin where the machine reads one
+    num_in_words = flat.size & (-8 // dtype.itemsize)
+    return flat[:num_in_words].view(np.uint64), flat[num_in_words:].astype(np.uint16)
+
+
+def diff_manifests(old: Manifest, new: Manifest, parts: Parts) -> ManifestDiff:
+    """Compare two stored masks; equal subtrees are not read, and of tiles only those that differ.
+
+    Raises ShapeMismatch when the masks differ in size, CorruptMask when a part cannot be read.
     """
     if (old.height, old.width) != (new.height, new.width):
         raise ShapeMismatch(
             f"the old mask is {old.height} x {old.width}, the new one {new.height} x {new.width}: no comparison"
         )
-    total: Flow = {}
-    changed_tiles = []
-    for tile in old.tiles:
-        tile_flow = _tile_flow(old, tile, new, get)
-        if tile_flow:
-            changed_tiles.append((tile.row, tile.col))
-        for pair, pixels in tile_flow.items():
-            total[pair] = total.get(pair, 0) + pixels
-    return ManifestDiff(sum(total.values()), dict(sorted(total.items())), tuple(changed_tiles))
+    changed_tiles, changes = [], []
+    between = _below(old.root, new.root, parts) if old.tile_px == new.tile_px else _apart(old.root, new, parts)
+    for tile, change in between:
+        changed_tiles.append(tile)
+        changes.append(change)
+    total = _summed(changes)
+    return ManifestDiff(sum(total.values()), total, tuple(sorted(changed_tiles)), _around(changes))
 
 
-def _tile_flow(old: Manifest, tile: TileRef, new: Manifest, get: Get) -> Flow:
-    if old.tile_px != new.tile_px:
-        return flow(read_tile(old, tile, get), read_region(new, get, *old.box_of(tile)))
-    other = new.tile(tile.row, tile.col)
-    if tile.same_content(other):
-        return {}
-    if tile.class_id is not None and other.class_id is not None:
-        return {(tile.class_id, other.class_id): tile.counts[0][1]}
-    return flow(read_tile(old, tile, get), read_tile(new, other, get))
+def _below(old: Node, new: Node, parts: Parts) -> Iterator[tuple[tuple[int, int], Change]]:
+    """((row, col), change) of each tile that differs between two nodes of one place."""
+    differ_N = (old.uniform_N != new.uniform_N) | (old.digests_N != new.digests_N).any(axis=1)
+    children = np.flatnonzero(differ_N).tolist()
+    announce(parts, old, children)
+    announce(parts, new, children)
+    for child in children:
+        if old.level > 0:
+            yield from _below(read_child(parts, old, child), read_child(parts, new, child), parts)
+            continue
+        box = old.box_of(child)
+        before, after = int(old.uniform_N[child]), int(new.uniform_N[child])
+        change: Change | None
+        if before != MIXED and after != MIXED:
+            area_px = box.height * box.width
+            change = Change(np.array([before << 16 | after]), np.array([area_px]), box)
+        else:
+            change = change_between(read_tile(parts, old, child), read_tile(parts, new, child), box.y, box.x)
+        if change is not None:
+            yield (box.y // old.tile_px, box.x // old.tile_px), change
+
+
+def _apart(old: Node, new: Manifest, parts: Parts) -> Iterator[tuple[tuple[int, int], Change]]:
+    """As `_below`, for masks of different tile sizes: each tile of the old one against that region of the new."""
+    announce(parts, old, range(old.num_children))
+    for child in range(old.num_children):
+        if old.level > 0:
+            yield from _apart(read_child(parts, old, child), new, parts)
+            continue
+        box = old.box_of(child)
+        change = change_between(read_tile(parts, old, child), read_region(new, parts, *box), box.y, box.x)
+        if change is not None:
+            yield (box.y // old.tile_px, box.x // old.tile_px), change
+
+
+def _summed(changes: list[Change]) -> Flow:
+    """One flow from many, by rising ids."""
+    total: dict[int, int] = {}
+    for change in changes:
+        for key, pixels in zip(change.keys_N.tolist(), change.pixels_N.tolist(), strict=True):
+            total[key] = total.get(key, 0) + pixels
+    return {(key >> 16, key & 0xFFFF): pixels for key, pixels in sorted(total.items())}
+
+
+def _around(changes: list[Change]) -> Box | None:
+    if not changes:
+        return None
+    top, left = min(change.box.y for change in changes), min(change.box.x for change in changes)
+    bottom = max(change.box.y + change.box.height for change in changes)
+    right = max(change.box.x + change.box.width for change in changes)
+    return Box(top, left, bottom - top, right - left)

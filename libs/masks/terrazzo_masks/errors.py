@@ -3,7 +3,8 @@
 MaskError(ValueError)
 |-- CorruptMask       the bytes are damaged, hostile or not what they claim to be
 |-- UnsupportedMask   the input is sound, but not a label map that Terrazzo takes (RGB, float, 3 axes, ...)
-`-- ShapeMismatch     two arrays, or an array and a region, do not fit each other
+|-- ShapeMismatch     two arrays, or an array and a region, do not fit each other
+`-- MissingPart       a store does not have the node or tile that a manifest names
 """
 
 
@@ -21,3 +22,7 @@ class UnsupportedMask(MaskError):
 
 class ShapeMismatch(MaskError):
     """Sizes that do not fit: the message names both."""
+
+
+class MissingPart(MaskError):
+    """A digest that a store of parts does not know: the message quotes it."""

@@ -1,291 +1,243 @@
-"""A label map as a manifest of tiles: the stored form of a layer of a mask.
+"""A label map as a manifest over content-addressed tiles: the stored form of a layer of a mask.
 
-A map is cut into squares of `TILE_PX`; the last row and column may be smaller. A tile of one class is stored
-inline as its class id; every other tile is encoded (`codec`, fast profile), handed to the caller's `put` and
-kept by its digest. Two masks share the tiles in which they agree, so that a correction costs what it changed.
-
-The manifest is deterministic JSON without spaces, tiles in row-major order:
-
-    {"format":"terrazzo-mask","version":1,"height":H,"width":W,"dtype":"uint8","tile_px":256,
-     "tiles":[7, ["<digest>",size_bytes,[[class_id,pixels],...]], ...]}
-
-where a bare number is a one-class tile. The *mask id* is the BLAKE2b-256 of these bytes. The dtype of a manifest
-is the narrowest that holds its ids, so that the same pixels have the same mask id whichever dtype they came in.
+A map is cut into squares of `TILE_PX`; tiles, and whole subtrees, of one class are nothing but a class id. Two
+masks share the tiles and nodes in which they agree, so that a correction costs what it changed, and a map of
+100,000 x 100,000 pixels is created by one node and painted and read by region. The tree and its bytes: `manifest`
+and docs/storage-format.md; the store that keeps the pieces: `parts`.
 """
 
-import hashlib
-import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from terrazzo_masks import codec
-from terrazzo_masks.errors import CorruptMask, ShapeMismatch, UnsupportedMask
-from terrazzo_masks.labels import LabelMap, count_classes, dtype_for, require_labels
+from terrazzo_masks.boxes import Box
+from terrazzo_masks.children import announce, read_child, read_tile, store_node, store_root, store_tile
+from terrazzo_masks.errors import CorruptMask, ShapeMismatch
+from terrazzo_masks.labels import LabelMap, dtype_for, require_labels
+from terrazzo_masks.manifest import (
+    MIXED,
+    TILE_PX_MAX,
+    Manifest,
+    Node,
+    make_node,
+    require_sizes,
+    root_level,
+    uniform_node,
+)
+from terrazzo_masks.paint import paint
+from terrazzo_masks.parts import MemoryParts, Parts, digest_of, tile_digest
+
+__all__ = [
+    "TILE_PX",
+    "TILE_PX_MAX",
+    "Manifest",
+    "MemoryParts",
+    "Needed",
+    "Parts",
+    "TileRef",
+    "blank",
+    "build",
+    "digest_of",
+    "digests_of",
+    "load",
+    "paint",
+    "read",
+    "read_region",
+    "tile_digest",
+    "tiles_of",
+]
 
 TILE_PX = 256
-TILE_PX_MAX = 4096
-FORMAT = "terrazzo-mask"
-MANIFEST_VERSION = 1
-DIGEST = re.compile(r"[0-9A-Za-z_.:-]{16,128}\Z")
-
-Counts = tuple[tuple[int, int], ...]
-Get = Callable[[str], bytes]
-Put = Callable[[bytes], str]
-
-
-def digest_of(data: bytes) -> str:
-    """BLAKE2b-256 of the bytes as 64 lower-case hex digits."""
-    return hashlib.blake2b(data, digest_size=32).hexdigest()
 
 
 @dataclass(frozen=True)
 class TileRef:
-    """One tile: either `class_id` (a tile of that class alone) or `digest` (an encoded tile) is set.
+    """One tile: either `class_id` (a tile of that class alone) or `digest` is set.
 
-    `row` and `col` count tiles, `size_bytes` is the encoded size (0 inline), `counts` holds (class id, pixels) by
-    rising id and sums to the tile's area.
+    `row` and `col` count tiles, `box` is the tile's place in pixels, `counts` maps class ids to pixels by rising
+    id and sums to the tile's area.
     """
 
     row: int
     col: int
+    box: Box
     class_id: int | None
     digest: str | None
-    size_bytes: int
-    counts: Counts
-
-    def same_content(self, other: "TileRef") -> bool:
-        """True when both refs certainly hold the same pixels, without decoding (sizes being equal)."""
-        if self.digest is not None:
-            return self.digest == other.digest
-        return self.class_id == other.class_id and other.digest is None
+    counts: dict[int, int]
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """A label map of `height` x `width` pixels as tiles in row-major order; see the module for its bytes."""
+class Needed(NamedTuple):
+    """Digests of the nodes and of the tiles that a mask needs, each once; the mask id is the first node."""
 
-    version: int
-    height: int
-    width: int
-    dtype: str
-    tile_px: int
-    tiles: tuple[TileRef, ...]
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of tiles."""
-        return -(-self.height // self.tile_px)
-
-    @property
-    def num_cols(self) -> int:
-        """Columns of tiles."""
-        return -(-self.width // self.tile_px)
-
-    def tile(self, row: int, col: int) -> TileRef:
-        """The tile in that row and column of tiles."""
-        return self.tiles[row * self.num_cols + col]
-
-    def box_of(self, tile: TileRef) -> tuple[int, int, int, int]:
-        """(y, x, height, width) of a tile in pixels of the map."""
-        return _box(self.height, self.width, self.tile_px, tile.row, tile.col)
-
-    @cached_property
-    def counts(self) -> dict[int, int]:
-        """Pixels per class id of the whole map, by rising id, without decoding a tile."""
-        total: dict[int, int] = {}
-        for tile in self.tiles:
-            for class_id, pixels in tile.counts:
-                total[class_id] = total.get(class_id, 0) + pixels
-        return dict(sorted(total.items()))
-
-    @cached_property
-    def digest(self) -> str:
-        """The mask id: `digest_of(self.to_bytes())`."""
-        return digest_of(self.to_bytes())
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of the encoded tiles, a tile that occurs twice counted once."""
-        return sum({tile.digest: tile.size_bytes for tile in self.tiles if tile.digest is not None}.values())
-
-    @property
-    def digests(self) -> tuple[str, ...]:
-        """Digests of the encoded tiles, each once, in order of first use."""
-        return tuple(dict.fromkeys(tile.digest for tile in self.tiles if tile.digest is not None))
-
-    def to_bytes(self) -> bytes:
-        """The canonical JSON bytes: equal manifests give equal bytes."""
-        document = {
-            "format": FORMAT,
-            "version": self.version,
-            "height": self.height,
-            "width": self.width,
-            "dtype": self.dtype,
-            "tile_px": self.tile_px,
-            "tiles": [
-                tile.class_id if tile.digest is None else [tile.digest, tile.size_bytes, tile.counts]
-                for tile in self.tiles
-            ],
-        }
-        return json.dumps(document, separators=(",", ":")).encode("ascii")
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "Manifest":
-        """Read the bytes of `to_bytes`. Raises CorruptMask for every other input, canonical order included."""
-        try:
-            document = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise CorruptMask(f"a mask manifest is JSON: {error}") from error
-        manifest = _manifest_from(document)
-        if manifest.to_bytes() != bytes(data):
-            raise CorruptMask("a mask manifest is canonical: these bytes are not how it would be written")
-        return manifest
+    nodes: tuple[str, ...]
+    tiles: tuple[str, ...]
 
 
-def build(labels_HW: LabelMap, put: Put, *, tile_px: int = TILE_PX) -> Manifest:
-    """Cut a label map into tiles and store those of more than one class through `put(encoded) -> digest`.
+def build(labels_HW: LabelMap, parts: Parts, *, tile_px: int = TILE_PX, base: Manifest | None = None) -> Manifest:
+    """Store a label map (H, W). The manifest does not depend on the map's dtype, nor on `base`.
 
-    `put` is called once per distinct tile. Raises UnsupportedMask when `labels_HW` is not a label map.
+    `base` is an earlier version of the map: what it has already is not handed to the store again, and its tiles
+    are named to the store as what the new ones replace. A `base` of another size or tile size is of no use and
+    ignored. Raises UnsupportedMask when `labels_HW` is not a label map.
     """
     require_labels(labels_HW)
-    if not 1 <= tile_px <= TILE_PX_MAX:
-        raise UnsupportedMask(f"tile_px is {tile_px}: 1 to {TILE_PX_MAX} are allowed")
     height, width = labels_HW.shape
-    dtype = dtype_for(int(labels_HW.max()))
-    stored: dict[bytes, str] = {}
-    tiles = []
-    for row, col, (y, x, tile_height, tile_width) in _grid(height, width, tile_px):
-        tile_HW = np.ascontiguousarray(labels_HW[y : y + tile_height, x : x + tile_width])
-        counts = tuple(count_classes(tile_HW).items())
-        if len(counts) == 1:
-            tiles.append(TileRef(row, col, counts[0][0], None, 0, counts))
+    require_sizes(height, width, tile_px)
+    if base is not None and (base.height, base.width, base.tile_px) != (height, width, tile_px):
+        base = None
+    level = root_level(height, width, tile_px)
+    root = _built(labels_HW, level, Box(0, 0, height, width), tile_px, parts, None if base is None else base.root)
+    return store_root(parts, root, base)
+
+
+def _built(labels_HW: LabelMap, level: int, box: Box, tile_px: int, parts: Parts, base: Node | None) -> Node:
+    frame = base if base is not None else uniform_node(level, box, tile_px, 0)
+    entries = []
+    if base is not None and level > 0:
+        announce(parts, base, range(base.num_children))
+    for child in range(frame.num_children):
+        y, x, height, width = child_box = frame.box_of(child)
+        old = base.entry(child) if base is not None else None
+        if level == 0:
+            entries.append(store_tile(parts, labels_HW[y : y + height, x : x + width], old))
             continue
-        # The tile's own narrowest dtype: its digest does not depend on what the rest of the map holds.
-        data = codec.encode(tile_HW.astype(dtype_for(counts[-1][0]), copy=False))
-        if data not in stored:
-            stored[data] = put(data)
-        tiles.append(TileRef(row, col, None, stored[data], len(data), counts))
-    return Manifest(MANIFEST_VERSION, height, width, dtype.name, tile_px, tuple(tiles))
+        below = read_child(parts, base, child) if base is not None and old is not None and old.digest else None
+        entries.append(store_node(parts, _built(labels_HW, level - 1, child_box, tile_px, parts, below), old))
+    return make_node(level, box, tile_px, entries)
 
 
-def read(manifest: Manifest, get: Get, *, max_pixels: int = 2**31) -> LabelMap:
-    """The whole label map (H, W) in the manifest's dtype; `get(digest)` returns an encoded tile.
+def blank(height: int, width: int, parts: Parts, class_id: int = 0, tile_px: int = TILE_PX) -> Manifest:
+    """Store a map of one class: one node, however large. Raises UnsupportedMask for a size or id out of range."""
+    require_sizes(height, width, tile_px)
+    dtype_for(class_id)
+    root = uniform_node(root_level(height, width, tile_px), Box(0, 0, height, width), tile_px, class_id)
+    return store_root(parts, root, None)
 
-    Raises CorruptMask when a tile is damaged, is not the one its ref describes, or the map exceeds `max_pixels`.
+
+def load(mask_id: str, parts: Parts) -> Manifest:
+    """The manifest of a stored mask. Raises CorruptMask when its bytes are not those of the id."""
+    data = parts.node(mask_id)
+    if digest_of(data) != mask_id:
+        raise CorruptMask(f"mask {mask_id}: its manifest has the digest {digest_of(data)}")
+    return Manifest.from_bytes(data)
+
+
+def read(manifest: Manifest, parts: Parts, *, max_pixels: int = 2**31) -> LabelMap:
+    """The whole label map (H, W) in the manifest's dtype.
+
+    Raises CorruptMask when a part is damaged, is not the one its parent describes, or the map exceeds
+    `max_pixels`.
     """
     if manifest.height * manifest.width > max_pixels:
         raise CorruptMask(f"a mask of {manifest.height} x {manifest.width} pixels: up to {max_pixels} are allowed")
-    return read_region(manifest, get, 0, 0, manifest.height, manifest.width)
+    return read_region(manifest, parts, 0, 0, manifest.height, manifest.width)
 
 
-def read_region(manifest: Manifest, get: Get, y: int, x: int, height: int, width: int) -> LabelMap:
-    """The rectangle of `height` x `width` pixels at (y, x); decodes only the tiles that it meets.
+def read_region(manifest: Manifest, parts: Parts, y: int, x: int, height: int, width: int) -> LabelMap:
+    """The rectangle of `height` x `width` pixels at (y, x); reads only the nodes and tiles that it meets.
 
     Raises ShapeMismatch when the rectangle is empty or leaves the map, CorruptMask as `read` does.
     """
+    box = require_region(manifest, y, x, height, width)
+    out_HW: LabelMap = np.empty((height, width), dtype=np.dtype(manifest.dtype))
+    _fill(out_HW, manifest.root, box, parts)
+    return out_HW
+
+
+def require_region(manifest: Manifest, y: int, x: int, height: int, width: int) -> Box:
+    """The region as a box. Raises ShapeMismatch when it is empty or leaves the map."""
     if height < 1 or width < 1 or min(y, x) < 0 or y + height > manifest.height or x + width > manifest.width:
         raise ShapeMismatch(
             f"region (y {y}, x {x}, {height} x {width}) leaves a map of {manifest.height} x {manifest.width}"
         )
-    out_HW: LabelMap = np.empty((height, width), dtype=np.dtype(manifest.dtype))
-    px = manifest.tile_px
-    for row in range(y // px, (y + height - 1) // px + 1):
-        for col in range(x // px, (x + width - 1) // px + 1):
-            tile = manifest.tile(row, col)
-            top, left, tile_height, tile_width = manifest.box_of(tile)
-            y0, y1 = max(y, top), min(y + height, top + tile_height)
-            x0, x1 = max(x, left), min(x + width, left + tile_width)
-            target_HW = out_HW[y0 - y : y1 - y, x0 - x : x1 - x]
-            if tile.class_id is not None:
-                target_HW[...] = tile.class_id
-            else:
-                tile_HW = read_tile(manifest, tile, get)
-                target_HW[...] = tile_HW[y0 - top : y1 - top, x0 - left : x1 - left]
-    return out_HW
+    return Box(y, x, height, width)
 
 
-def read_tile(manifest: Manifest, tile: TileRef, get: Get) -> LabelMap:
-    """One tile's pixels (its own narrowest dtype). Raises CorruptMask when they are not what the ref says."""
-    _, _, height, width = manifest.box_of(tile)
-    if tile.digest is None:
-        class_id = tile.counts[0][0]
-        return np.full((height, width), class_id, dtype=dtype_for(class_id))
-    tile_HW = codec.decode(get(tile.digest), max_pixels=height * width)
-    if tile_HW.shape != (height, width):
-        raise CorruptMask(f"tile {tile.digest} is {tile_HW.shape}: its manifest says {(height, width)}")
-    if tuple(count_classes(tile_HW).items()) != tile.counts:
-        raise CorruptMask(f"tile {tile.digest} holds other classes or pixel counts than its manifest says")
-    return tile_HW
+def _fill(out_HW: LabelMap, node: Node, box: Box, parts: Parts) -> None:
+    """Write what `node` knows of `box` into `out_HW`, which covers `box`."""
+    children = node.children_in(box)
+    announce(parts, node, children)
+    for child in children:
+        top, left, height, width = node.box_of(child)
+        y0, y1 = max(box.y, top), min(box.y + box.height, top + height)
+        x0, x1 = max(box.x, left), min(box.x + box.width, left + width)
+        target_HW = out_HW[y0 - box.y : y1 - box.y, x0 - box.x : x1 - box.x]
+        class_id = int(node.uniform_N[child])
+        if class_id != MIXED:
+            target_HW[...] = class_id
+        elif node.level == 0:
+            target_HW[...] = read_tile(parts, node, child)[y0 - top : y1 - top, x0 - left : x1 - left]
+        else:
+            _fill(target_HW, read_child(parts, node, child), Box(y0, x0, y1 - y0, x1 - x0), parts)
 
 
-def _grid(height: int, width: int, tile_px: int) -> Iterator[tuple[int, int, tuple[int, int, int, int]]]:
-    for row in range(-(-height // tile_px)):
-        for col in range(-(-width // tile_px)):
-            yield row, col, _box(height, width, tile_px, row, col)
+def tiles_of(
+    manifest: Manifest,
+    parts: Parts,
+    box: Box | tuple[int, int, int, int] | None = None,
+    class_id: int | None = None,
+) -> Iterator[TileRef]:
+    """The tiles, or those that meet `box` (y, x, height, width) or hold `class_id`; no tile is read.
+
+    The order is that of the tree, the same each time. Nodes below which there is nothing to be found are not read.
+    Raises ShapeMismatch when the box is empty or leaves the map.
+    """
+    region = manifest.box if box is None else require_region(manifest, *box)
+    return _tiles_below(manifest.root, parts, region, class_id)
 
 
-def _box(height: int, width: int, tile_px: int, row: int, col: int) -> tuple[int, int, int, int]:
-    y, x = row * tile_px, col * tile_px
-    return y, x, min(tile_px, height - y), min(tile_px, width - x)
-
-
-def _manifest_from(document: Any) -> Manifest:
-    """Validate parsed JSON into a Manifest. Raises CorruptMask that names the field."""
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise CorruptMask(f"a mask manifest is an object with format {FORMAT!r}")
-    if document.get("version") != MANIFEST_VERSION:
-        raise CorruptMask(f"manifest version {document.get('version')!r}: this release reads {MANIFEST_VERSION}")
-    height = _whole(document.get("height"), "height", 1, 2**31)
-    width = _whole(document.get("width"), "width", 1, 2**31)
-    tile_px = _whole(document.get("tile_px"), "tile_px", 1, TILE_PX_MAX)
-    dtype, entries = document.get("dtype"), document.get("tiles")
-    num_tiles = -(-height // tile_px) * -(-width // tile_px)
-    if not isinstance(entries, list) or len(entries) != num_tiles:
-        raise CorruptMask(f"a map of {height} x {width} in tiles of {tile_px} has {num_tiles} tiles")
-    tiles = tuple(
-        _tile_from(entry, row, col, box[2] * box[3])
-        for entry, (row, col, box) in zip(entries, _grid(height, width, tile_px), strict=True)
-    )
-    class_id_max = max(tile.counts[-1][0] for tile in tiles)
-    if dtype != dtype_for(class_id_max).name:
-        raise CorruptMask(
-            f"manifest dtype {dtype!r}: ids up to {class_id_max} need {dtype_for(class_id_max).name}"
+def _tiles_below(node: Node, parts: Parts, box: Box, class_id: int | None) -> Iterator[TileRef]:
+    children = node.children_in(box)
+    if class_id is not None:
+        pixels_N = node.counts_NK[:, node.ids_K == class_id].sum(axis=1)
+        children = [child for child in children if pixels_N[child]]
+    if node.level > 0:
+        announce(parts, node, children)
+        for child in children:
+            yield from _tiles_below(read_child(parts, node, child), parts, box, class_id)
+        return
+    for child in children:
+        place = node.box_of(child)
+        entry = node.entry(child)
+        mixed = entry.class_id == MIXED
+        yield TileRef(
+            place.y // node.tile_px,
+            place.x // node.tile_px,
+            place,
+            None if mixed else entry.class_id,
+            entry.digest.hex() if mixed else None,
+            entry.counts,
         )
-    return Manifest(MANIFEST_VERSION, height, width, dtype, tile_px, tiles)
 
 
-def _tile_from(entry: Any, row: int, col: int, area_px: int) -> TileRef:
-    where = f"tile (row {row}, col {col})"
-    if not isinstance(entry, list):
-        class_id = _whole(entry, where, 0, 65535)
-        return TileRef(row, col, class_id, None, 0, ((class_id, area_px),))
-    if (
-        len(entry) != 3
-        or not isinstance(entry[0], str)
-        or not DIGEST.match(entry[0])
-        or not isinstance(entry[2], list)
-    ):
-        raise CorruptMask(f"{where} is neither a class id nor [digest, size, counts]")
-    size_bytes = _whole(entry[1], f"{where} size", 1, 2**31)
-    counts = []
-    for pair in entry[2]:
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise CorruptMask(f"{where} counts hold [class id, pixels] pairs, not {str(pair)[:60]}")
-        counts.append(
-            (_whole(pair[0], f"{where} class", 0, 65535), _whole(pair[1], f"{where} pixels", 1, area_px))
-        )
-    ids = [class_id for class_id, _ in counts]
-    if len(ids) < 2 or ids != sorted(set(ids)) or sum(pixels for _, pixels in counts) != area_px:
-        raise CorruptMask(f"{where} counts need two or more classes by rising id that sum to {area_px} pixels")
-    return TileRef(row, col, None, entry[0], size_bytes, tuple(counts))
+def digests_of(manifest: Manifest, parts: Parts, seen: set[str] | None = None) -> Needed:
+    """The nodes and tiles that a mask needs: for garbage collection, size and verification. No tile is read.
 
-
-def _whole(value: Any, name: str, low: int, high: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise CorruptMask(f"manifest {name} is {str(value)[:60]}: a whole number {low}..{high} is wanted")
-    return value
+    What is in `seen` is left out with all that is below it, and what is found is added to it: over many masks that
+    share their parts, each is then visited once.
+    """
+    known = set() if seen is None else seen
+    nodes: list[str] = []
+    tiles: list[str] = []
+    if manifest.digest in known:
+        return Needed((), ())
+    known.add(manifest.digest)
+    nodes.append(manifest.digest)
+    frontier = [manifest.root]
+    while frontier:
+        below: list[Node] = []
+        for node in frontier:
+            new = []
+            for child in np.flatnonzero(node.uniform_N == MIXED).tolist():
+                digest = node.digest_of_child(child)
+                if digest not in known:
+                    known.add(digest)
+                    new.append(child)
+                    (nodes if node.level else tiles).append(digest)
+            if node.level:
+                announce(parts, node, new)
+                below += [read_child(parts, node, child) for child in new]
+        frontier = below
+    return Needed(tuple(nodes), tuple(tiles))

@@ -1,0 +1,131 @@
+"""Children of a node, tiles and nodes, read from a store with every check, and stored where they are new."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrazzo_masks.errors import CorruptMask
+from terrazzo_masks.labels import LabelMap, dtype_for
+from terrazzo_masks.manifest import (
+    FANOUT,
+    MIXED,
+    NODE_MAGIC,
+    Entry,
+    Manifest,
+    Node,
+    parse_node,
+    uniform_entry,
+    uniform_node,
+)
+from terrazzo_masks.parts import Parts, digest_of, narrowest, tile_digest
+
+
+def read_child(parts: Parts, parent: Node, child: int) -> Node:
+    """The node below, as stored or made up if it is of one class.
+
+    Raises CorruptMask when its bytes are not those of its digest, are not canonical, or are not what the parent
+    says.
+    """
+    level, box = parent.level - 1, parent.box_of(child)
+    class_id = int(parent.uniform_N[child])
+    if class_id != MIXED:
+        return uniform_node(level, box, parent.tile_px, class_id)
+    digest = parent.digest_of_child(child)
+    data = parts.node(digest)
+    if digest_of(data) != digest:
+        raise CorruptMask(f"node {digest}: its bytes have the digest {digest_of(data)}")
+    span = parent.tile_px * FANOUT**level
+    num_rows, num_cols = -(-box.height // span), -(-box.width // span)
+    head = NODE_MAGIC + bytes((level, (num_rows - 1) << 4 | (num_cols - 1)))
+    if data[: len(head)] != head:
+        raise CorruptMask(
+            f"node {digest} header is {data[: len(head)].hex()}: its place in the tree needs {head.hex()}"
+        )
+    node = parse_node(data, level, box, parent.tile_px, f"node {digest}", len(head))
+    said = parent.entry(child)
+    if not np.array_equal(node.ids_K, said.ids_K) or not np.array_equal(node.counts_NK.sum(axis=0), said.pixels_K):
+        raise CorruptMask(f"node {digest} pixels: they are other classes or counts than its parent says")
+    return node
+
+
+def read_tile(parts: Parts, parent: Node, child: int) -> LabelMap:
+    """The pixels of a tile (a child at level 0), in its narrowest dtype; not to be written to unless of one class.
+
+    Raises CorruptMask when they are not those of its digest or not what the parent says.
+    """
+    box = parent.box_of(child)
+    class_id = int(parent.uniform_N[child])
+    if class_id != MIXED:
+        return np.full((box.height, box.width), class_id, dtype=dtype_for(class_id))
+    digest = parent.digest_of_child(child)
+    tile_HW = parts.tile(digest)
+    if tile_HW.shape != (box.height, box.width):
+        raise CorruptMask(f"tile {digest} is {tile_HW.shape}: its node says {(box.height, box.width)}")
+    if tile_digest(tile_HW) != digest:
+        raise CorruptMask(f"tile {digest}: its pixels have another digest")
+    said = parent.entry(child)
+    ids_K, pixels_K = count_tile(narrowest(tile_HW))
+    if not np.array_equal(ids_K, said.ids_K) or not np.array_equal(pixels_K, said.pixels_K):
+        raise CorruptMask(f"tile {digest} holds other classes or pixel counts than its node says")
+    return tile_HW
+
+
+def announce(parts: Parts, node: Node, children: Iterable[int]) -> None:
+    """Tell the store which of a node's children will be read."""
+    wanted = [node.digest_of_child(child) for child in children if node.uniform_N[child] == MIXED]
+    if wanted:
+        parts.prefetch(wanted)
+
+
+def store_tile(parts: Parts, tile_HW: LabelMap, old: Entry | None) -> Entry:
+    """The entry of a tile; it is handed to the store unless it is of one class or the one that it replaces."""
+    pixels_HW = narrowest(tile_HW)
+    ids_K, pixels_K = count_tile(pixels_HW)
+    if ids_K.size == 1:
+        return Entry(int(ids_K[0]), b"", ids_K, pixels_K)
+    base = old.digest.hex() if old is not None and old.digest else None
+    digest = tile_digest(pixels_HW) if base else None
+    if base is None or digest != base:
+        digest = parts.put_tile(pixels_HW, base)
+    return Entry(MIXED, bytes.fromhex(digest), ids_K, pixels_K)
+
+
+def store_node(parts: Parts, node: Node, old: Entry | None) -> Entry:
+    """The entry of a node; it is handed to the store unless it is of one class or the one that it replaces."""
+    if node.is_uniform:
+        return uniform_entry(int(node.ids_K[0]), node.box.height * node.box.width)
+    data = node.to_bytes()
+    base = old.digest.hex() if old is not None and old.digest else None
+    digest = digest_of(data)
+    if digest != base:
+        parts.put_node(data, base)
+    return node.as_entry(digest)
+
+
+def store_root(parts: Parts, root: Node, old: Manifest | None) -> Manifest:
+    """The manifest of a root, handed to the store unless it is the one that it replaces."""
+    manifest = Manifest.of_root(root)
+    if old is None or manifest.data != old.data:
+        parts.put_node(manifest.data, None if old is None else old.digest)
+    return manifest
+
+
+def count_tile(pixels_HW: LabelMap) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """(ids, pixels) of a C-contiguous tile, by rising id."""
+    from terrazzo_masks.kernels.counting import count_bytes, count_pairs_of_bytes
+
+    flat: NDArray[Any] = pixels_HW.reshape(-1)
+    if flat.__array_interface__["data"][0] % 8:
+        flat = flat.copy()  # a word must begin where the machine reads one
+    wide = flat.dtype.itemsize == 2
+    num_in_words = flat.size & (-4 if wide else -8)
+    words_W, rest_P = flat[:num_in_words].view(np.uint64), flat[num_in_words:]
+    counts_K = np.zeros(65536 if wide else 256, np.int64)
+    if wide:
+        count_pairs_of_bytes(words_W, rest_P, counts_K)
+    else:
+        count_bytes(words_W, rest_P, counts_K)
+    ids_K = np.flatnonzero(counts_K)
+    return ids_K.astype(np.int32), counts_K[ids_K]

@@ -1,0 +1,214 @@
+"""Bytes of manifest nodes: the body after the header (docs/storage-format.md), both ways."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrazzo_masks.native import kernel
+
+# What `parse_body` found wrong, in the order of the format; 0 is sound.
+SOUND, CUT_SHORT, NUMBER, TABLE, KINDS, UNIFORM, PRESENCE, PIXELS, UNUSED, LEFT_OVER = range(10)
+MAX_IDS = 65536
+
+
+@kernel
+def read_number(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
+    """(value, place after it) of a LEB128 number below 2**63; place -1: cut short, or not the shortest form."""
+    value = 0
+    shift = 0
+    while at < data.size and shift <= 56:
+        byte = int(data[at])
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, (at if byte > 0 or shift == 0 else -1)
+        shift += 7
+    return 0, -1
+
+
+@kernel
+def read_ids(data: NDArray[np.uint8], at: int) -> tuple[int, int, NDArray[np.int32]]:
+    """(status, place, ids_K): the table of classes."""
+    none_K = np.empty(0, np.int32)
+    k, at = read_number(data, at)
+    if at < 0:
+        return NUMBER, at, none_K
+    if k < 1 or k > MAX_IDS:
+        return TABLE, at, none_K
+    if k > data.size - at:
+        return CUT_SHORT, at, none_K
+    ids_K = np.empty(k, np.int32)
+    last = -1
+    for i in range(k):
+        step, at = read_number(data, at)
+        if at < 0:
+            return NUMBER, at, none_K
+        if step >= MAX_IDS or last + 1 + step >= MAX_IDS:
+            return TABLE, at, none_K
+        last = last + 1 + step
+        ids_K[i] = last
+    return SOUND, at, ids_K
+
+
+@kernel
+def read_kinds(
+    data: NDArray[np.uint8], at: int, ids_K: NDArray[np.int32], uniform_N: NDArray[np.int32]
+) -> tuple[int, int]:
+    """(status, place) after the kinds and the classes of the children of one class; fills `uniform_N`."""
+    n = uniform_N.size
+    kinds_at = at
+    at += (n + 7) // 8
+    if at > data.size:
+        return CUT_SHORT, at
+    if n % 8 and data[at - 1] >> (n % 8):
+        return KINDS, at
+    for i in range(n):
+        if (data[kinds_at + i // 8] >> (i % 8)) & 1:
+            uniform_N[i] = -1
+            continue
+        place, at = read_number(data, at)
+        if at < 0:
+            return NUMBER, at
+        if place >= ids_K.size:
+            return UNIFORM, at
+        uniform_N[i] = ids_K[place]
+    return SOUND, at
+
+
+@kernel
+def read_pixels(
+    data: NDArray[np.uint8], row_at: int, at: int, area: int, counts_K: NDArray[np.int64]
+) -> tuple[int, int]:
+    """(status, place) after the counts of one mixed child, whose presence bits are at `row_at`; fills
+    `counts_K`."""
+    k = counts_K.size
+    if k % 8 and data[row_at + (k + 7) // 8 - 1] >> (k % 8):
+        return PRESENCE, row_at
+    first = -1
+    num_present = 0
+    rest = area
+    for j in range(k):
+        if not (data[row_at + j // 8] >> (j % 8)) & 1:
+            continue
+        num_present += 1
+        if first < 0:
+            first = j
+            continue
+        pixels, at = read_number(data, at)
+        if at < 0:
+            return NUMBER, at
+        if pixels < 1 or pixels >= rest:
+            return PIXELS, at
+        counts_K[j] = pixels
+        rest -= pixels
+    if num_present < 2:
+        return PRESENCE, row_at
+    counts_K[first] = rest
+    return SOUND, at
+
+
+@kernel
+def parse_body(
+    data: NDArray[np.uint8], at: int, areas_N: NDArray[np.int64]
+) -> tuple[int, int, NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8], NDArray[np.int64]]:
+    """(status, place, ids_K, uniform_N, digests_N32, counts_NK) of a node whose children have `areas_N` pixels.
+
+    `uniform_N` is a class id or -1; `place` is where reading ended. The arrays are whole when the status is SOUND.
+    """
+    n = areas_N.size
+    uniform_N = np.full(n, -1, np.int32)
+    digests = np.zeros((n, 32), np.uint8)
+    none = np.empty((0, 0), np.int64)
+    status, at, ids_K = read_ids(data, at)
+    if status != SOUND:
+        return status, at, ids_K, uniform_N, digests, none
+    status, at = read_kinds(data, at, ids_K, uniform_N)
+    if status != SOUND:
+        return status, at, ids_K, uniform_N, digests, none
+    k = ids_K.size
+    num_mixed = (uniform_N < 0).sum()
+    row_bytes = (k + 7) // 8
+    presence_at = at + 32 * num_mixed
+    cursor = presence_at + row_bytes * num_mixed
+    if cursor > data.size:
+        return CUT_SHORT, at, ids_K, uniform_N, digests, none
+    counts = np.zeros((n, k), np.int64)
+    mixed = 0
+    for i in range(n):
+        if uniform_N[i] >= 0:
+            counts[i, np.searchsorted(ids_K, uniform_N[i])] = areas_N[i]
+            continue
+        for byte in range(32):
+            digests[i, byte] = data[at + 32 * mixed + byte]
+        status, cursor = read_pixels(data, presence_at + row_bytes * mixed, cursor, areas_N[i], counts[i])
+        if status != SOUND:
+            return status, cursor, ids_K, uniform_N, digests, none
+        mixed += 1
+    if cursor != data.size:
+        return LEFT_OVER, cursor, ids_K, uniform_N, digests, none
+    for j in range(k):
+        if not counts[:, j].any():
+            return UNUSED, cursor, ids_K, uniform_N, digests, none
+    return SOUND, cursor, ids_K, uniform_N, digests, counts
+
+
+@kernel
+def write_number(out: NDArray[np.uint8], at: int, value: int) -> int:
+    """Put a number as LEB128; returns the place after it."""
+    while value >= 128:
+        out[at] = (value & 127) | 128
+        at += 1
+        value >>= 7
+    out[at] = value
+    return at + 1
+
+
+@kernel
+def write_body(
+    ids_K: NDArray[np.int32],
+    uniform_N: NDArray[np.int32],
+    digests: NDArray[np.uint8],
+    counts: NDArray[np.int64],
+) -> NDArray[np.uint8]:
+    """The body of a node, from arrays as `parse_body` returns them."""
+    n, k = counts.shape
+    row_bytes = (k + 7) // 8
+    num_mixed = (uniform_N < 0).sum()
+    num_counts = (counts > 0).sum()
+    out = np.zeros(3 + 3 * k + (n + 7) // 8 + 3 * n + num_mixed * (32 + row_bytes) + 9 * num_counts, np.uint8)
+    at = write_number(out, 0, k)
+    last = -1
+    for i in range(k):
+        at = write_number(out, at, int(ids_K[i]) - last - 1)
+        last = int(ids_K[i])
+    kinds_at = at
+    at += (n + 7) // 8
+    for i in range(n):
+        if uniform_N[i] < 0:
+            out[kinds_at + i // 8] |= np.uint8(1 << (i % 8))
+        else:
+            at = write_number(out, at, int(np.searchsorted(ids_K, uniform_N[i])))
+    presence_at = at + 32 * num_mixed
+    cursor = presence_at + row_bytes * num_mixed
+    mixed = 0
+    for i in range(n):
+        if uniform_N[i] >= 0:
+            continue
+        for byte in range(32):
+            out[at + 32 * mixed + byte] = digests[i, byte]
+        first = True
+        for j in range(k):
+            if counts[i, j] > 0:
+                out[presence_at + row_bytes * mixed + j // 8] |= np.uint8(1 << (j % 8))
+                if not first:
+                    cursor = write_number(out, cursor, counts[i, j])
+                first = False
+        mixed += 1
+    return out[:cursor].copy()
+
+
+def warm() -> None:
+    ids_K, uniform_N = np.array([1, 2], np.int32), np.array([-1], np.int32)
+    body: NDArray[Any] = write_body(ids_K, uniform_N, np.zeros((1, 32), np.uint8), np.array([[3, 5]], np.int64))
+    parse_body(np.frombuffer(body.tobytes(), np.uint8), 0, np.array([8], np.int64))

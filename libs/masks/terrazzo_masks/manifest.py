@@ -1,0 +1,297 @@
+"""The stored form of a label map: a tree of nodes over its tiles (bytes: docs/storage-format.md).
+
+A map is cut into tiles of `tile_px`; the last row and column may be smaller. A node has up to 8 x 8 children:
+tiles at level 0, nodes of the level below above that. The depth follows from the size: the root is the lowest
+level that covers the map. A child of one class, tile or subtree, is nothing but its class id in its parent; any
+other is named by its digest. Each node also says how many pixels of which class each child has, so that class
+statistics, and where a class is, are known without reading what is below.
+
+The bytes are canonical: the same pixels and tile size give the same bytes, in whichever order they were painted.
+The *mask id* is the digest of the root's bytes. What holds for the pixels holds for the dtype: it is not stored,
+but is the narrowest that holds the ids.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrazzo_masks.boxes import Box
+from terrazzo_masks.errors import CorruptMask, UnsupportedMask
+from terrazzo_masks.labels import dtype_for
+from terrazzo_masks.parts import digest_of
+
+FANOUT = 8
+TILE_PX_MAX = 4096
+SIDE_MAX = 2**31 - 1
+ROOT_MAGIC, NODE_MAGIC = b"TZM\x02", b"TZN\x02"
+MIXED = -1
+# What kernels.nodes.parse_body says is wrong, by its status.
+_WRONG = (
+    "",
+    "is cut short",
+    "has a number that is cut short or not in its shortest form",
+    "classes: 1 to 65536 rising ids of 0..65535 are wanted",
+    "kinds: bits after the last child are set",
+    "uniform: a child's class is not in the table of classes",
+    "presence: a mixed child needs two or more classes of the table",
+    "pixels: the counts of a child are not 1 or more each, below its area in sum",
+    "classes: one of the table is in no child",
+    "has bytes left over",
+)
+
+
+class Entry(NamedTuple):
+    """What a node knows of a child: `class_id` (MIXED: several) or `digest`; its ids and pixels, by rising id."""
+
+    class_id: int
+    digest: bytes
+    ids_K: NDArray[np.int32]
+    pixels_K: NDArray[np.int64]
+
+    def same(self, other: "Entry") -> bool:
+        """True when both have the same pixels, the areas being equal."""
+        return self.class_id == other.class_id and self.digest == other.digest
+
+    @property
+    def counts(self) -> dict[int, int]:
+        return dict(zip(self.ids_K.tolist(), self.pixels_K.tolist(), strict=True))
+
+
+def uniform_entry(class_id: int, area_px: int) -> Entry:
+    """A child of `area_px` pixels of one class."""
+    return Entry(class_id, b"", np.array([class_id], np.int32), np.array([area_px], np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One node: `box` is what it covers of the map; N children in row-major order, K classes by rising id.
+
+    `uniform_N` is a class id or MIXED, `digests_N` uint8 (N, 32), zero where uniform, `counts_NK` pixels.
+    """
+
+    level: int
+    box: Box
+    tile_px: int
+    ids_K: NDArray[np.int32]
+    uniform_N: NDArray[np.int32]
+    digests_N: NDArray[np.uint8]
+    counts_NK: NDArray[np.int64]
+
+    @property
+    def span_px(self) -> int:
+        """Side of a child that is not cut off by the map's border."""
+        return self.tile_px << 3 * self.level
+
+    @property
+    def num_cols(self) -> int:
+        return -(-self.box.width // self.span_px)
+
+    @property
+    def num_children(self) -> int:
+        return int(self.uniform_N.size)
+
+    def box_of(self, child: int) -> Box:
+        """The pixels of a child in the map."""
+        row, col = divmod(child, self.num_cols)
+        y, x = row * self.span_px, col * self.span_px
+        return Box(
+            self.box.y + y,
+            self.box.x + x,
+            min(self.span_px, self.box.height - y),
+            min(self.span_px, self.box.width - x),
+        )
+
+    def children_in(self, box: Box) -> list[int]:
+        """The children that share a pixel with `box`."""
+        span, num_cols = self.span_px, self.num_cols
+        num_rows = self.num_children // num_cols
+        top, left = max(0, (box.y - self.box.y) // span), max(0, (box.x - self.box.x) // span)
+        bottom = min(num_rows - 1, (box.y + box.height - 1 - self.box.y) // span)
+        right = min(num_cols - 1, (box.x + box.width - 1 - self.box.x) // span)
+        return [row * num_cols + col for row in range(top, bottom + 1) for col in range(left, right + 1)]
+
+    def digest_of_child(self, child: int) -> str:
+        digest: bytes = self.digests_N[child].tobytes()
+        return digest.hex()
+
+    def entry(self, child: int) -> Entry:
+        class_id = int(self.uniform_N[child])
+        present_K = self.counts_NK[child] > 0
+        digest = b"" if class_id != MIXED else self.digests_N[child].tobytes()
+        return Entry(class_id, digest, self.ids_K[present_K], self.counts_NK[child][present_K])
+
+    def as_entry(self, digest: str | None) -> Entry:
+        """What the parent knows of this node; `digest` None for a node of one class."""
+        pixels_K: NDArray[np.int64] = self.counts_NK.sum(axis=0)
+        class_id = int(self.ids_K[0]) if self.ids_K.size == 1 else MIXED
+        return Entry(class_id, bytes.fromhex(digest or ""), self.ids_K, pixels_K)
+
+    @property
+    def is_uniform(self) -> bool:
+        return self.ids_K.size == 1
+
+    def replaced(self, changes: Mapping[int, Entry]) -> "Node":
+        """This node with other children in some places."""
+        entries = [changes[i] if i in changes else self.entry(i) for i in range(self.num_children)]
+        return make_node(self.level, self.box, self.tile_px, entries)
+
+    def body(self) -> bytes:
+        from terrazzo_masks.kernels.nodes import write_body
+
+        return write_body(self.ids_K, self.uniform_N, self.digests_N, self.counts_NK).tobytes()
+
+    def to_bytes(self) -> bytes:
+        """The bytes of an inner node: magic, level, rows and columns of children, body."""
+        num_rows = self.num_children // self.num_cols
+        return NODE_MAGIC + bytes((self.level, (num_rows - 1) << 4 | (self.num_cols - 1))) + self.body()
+
+
+def make_node(level: int, box: Box, tile_px: int, entries: Iterable[Entry]) -> Node:
+    """A node from its children in row-major order."""
+    children = list(entries)
+    ids_K = np.unique(np.concatenate([child.ids_K for child in children]))
+    counts_NK = np.zeros((len(children), ids_K.size), np.int64)
+    digests_N = np.zeros((len(children), 32), np.uint8)
+    for i, child in enumerate(children):
+        counts_NK[i, np.searchsorted(ids_K, child.ids_K)] = child.pixels_K
+        if child.class_id == MIXED:
+            digests_N[i] = np.frombuffer(child.digest, np.uint8)
+    uniform_N = np.array([child.class_id for child in children], np.int32)
+    return Node(level, box, tile_px, ids_K, uniform_N, digests_N, counts_NK)
+
+
+def uniform_node(level: int, box: Box, tile_px: int, class_id: int) -> Node:
+    """A node whose children are all of one class; it is never stored, unless it is a root."""
+    areas_N = child_areas(level, box, tile_px)
+    n = areas_N.size
+    return Node(
+        level,
+        box,
+        tile_px,
+        np.array([class_id], np.int32),
+        np.full(n, class_id, np.int32),
+        np.zeros((n, 32), np.uint8),
+        areas_N[:, None],
+    )
+
+
+def child_areas(level: int, box: Box, tile_px: int) -> NDArray[np.int64]:
+    """Pixels of each child of a node, in row-major order."""
+    span = tile_px * FANOUT**level
+    rows = np.minimum(span, box.height - np.arange(0, box.height, span, dtype=np.int64))
+    cols = np.minimum(span, box.width - np.arange(0, box.width, span, dtype=np.int64))
+    areas: NDArray[np.int64] = np.outer(rows, cols).ravel()
+    return areas
+
+
+def root_level(height: int, width: int, tile_px: int) -> int:
+    """The level of the root of a map: the lowest that has at most 8 x 8 children."""
+    side, level = -(-max(height, width) // tile_px), 0
+    while side > FANOUT:
+        side, level = -(-side // FANOUT), level + 1
+    return level
+
+
+def parse_node(data: bytes, level: int, box: Box, tile_px: int, name: str, start: int) -> Node:
+    """The node whose body begins at `start`. Raises CorruptMask that begins with `name` and says which field."""
+    from terrazzo_masks.kernels.nodes import parse_body
+
+    areas_N = child_areas(level, box, tile_px)
+    status, at, ids_K, uniform_N, digests_N, counts_NK = parse_body(np.frombuffer(data, np.uint8), start, areas_N)
+    if status:
+        raise CorruptMask(f"{name} {_WRONG[status]} (near byte {at if at >= 0 else len(data)} of {len(data)})")
+    return Node(level, box, tile_px, ids_K, uniform_N, digests_N, counts_NK)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A stored label map: its size, its tile size and the root of its tree. Equal when height, width, tile size
+    and pixels are equal."""
+
+    height: int
+    width: int
+    tile_px: int
+    data: bytes = field(repr=False)
+    root: Node = field(repr=False, compare=False)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of tiles."""
+        return -(-self.height // self.tile_px)
+
+    @property
+    def num_cols(self) -> int:
+        """Columns of tiles."""
+        return -(-self.width // self.tile_px)
+
+    @property
+    def box(self) -> Box:
+        return Box(0, 0, self.height, self.width)
+
+    @property
+    def dtype(self) -> str:
+        """`uint8` or `uint16`: the narrowest that holds the ids."""
+        return dtype_for(int(self.root.ids_K[-1])).name
+
+    @cached_property
+    def counts(self) -> dict[int, int]:
+        """Pixels per class id of the whole map, by rising id; nothing is read."""
+        return self.root.as_entry(None if self.root.is_uniform else "").counts
+
+    @cached_property
+    def digest(self) -> str:
+        """The mask id: `digest_of(self.to_bytes())`."""
+        return digest_of(self.data)
+
+    def to_bytes(self) -> bytes:
+        """The root node: equal maps (of one tile size) give equal bytes."""
+        return self.data
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Manifest":
+        """Read the bytes of `to_bytes`. Raises CorruptMask that names the field for every other input."""
+        data = bytes(data)
+        if data[:4] != ROOT_MAGIC:
+            raise CorruptMask(f"a mask manifest starts with {ROOT_MAGIC!r}, not {data[:4]!r}")
+        height, at = _size(data, 4, "height", SIDE_MAX)
+        width, at = _size(data, at, "width", SIDE_MAX)
+        tile_px, at = _size(data, at, "tile_px", TILE_PX_MAX)
+        level = root_level(height, width, tile_px)
+        root = parse_node(data, level, Box(0, 0, height, width), tile_px, "manifest", at)
+        return cls(height, width, tile_px, data, root)
+
+    @classmethod
+    def of_root(cls, root: Node) -> "Manifest":
+        """The manifest of a root node."""
+        from terrazzo_masks.kernels.nodes import write_number
+
+        head: NDArray[Any] = np.zeros(16, np.uint8)
+        at = 0
+        for number in (root.box.height, root.box.width, root.tile_px):
+            at = write_number(head, at, number)
+        data = ROOT_MAGIC + head[:at].tobytes() + root.body()
+        return cls(root.box.height, root.box.width, root.tile_px, data, root)
+
+
+def _size(data: bytes, at: int, name: str, most: int) -> tuple[int, int]:
+    from terrazzo_masks.kernels.nodes import read_number
+
+    value, after = read_number(np.frombuffer(data, np.uint8), at)
+    if after < 0 or not 1 <= value <= most:
+        raise CorruptMask(f"manifest {name} is {value if after >= 0 else 'no number'}: 1 to {most} are allowed")
+    return value, after
+
+
+def require_sizes(height: int, width: int, tile_px: int) -> None:
+    """Raises UnsupportedMask when a map of that size cannot be stored."""
+    for name, value, most in (
+        ("height", height, SIDE_MAX),
+        ("width", width, SIDE_MAX),
+        ("tile_px", tile_px, TILE_PX_MAX),
+    ):
+        if not 1 <= value <= most:
+            raise UnsupportedMask(f"{name} is {value}: 1 to {most} are allowed")
