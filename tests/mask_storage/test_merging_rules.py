@@ -1,4 +1,4 @@
-"""Merge bases on a DAG of commits, and what becomes of a sample that two sides touched. Pure, without a service."""
+"""Merge bases on a DAG of commits, and what becomes of a sample that two sides touched. Pure, no service."""
 
 from __future__ import annotations
 
