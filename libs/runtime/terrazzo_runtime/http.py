@@ -72,23 +72,37 @@ def allow(*roles: str) -> Any:
     return Depends(check)
 
 
+IdempotencyKey = Annotated[
+    str | None,
+    Header(min_length=1, max_length=200, description="the same key again gets the same answer, and does nothing"),
+]
+
+
+class Fingerprint:
+    """Tells a request that is sent again from another one under its key; a body may be given bit by bit."""
+
+    def __init__(self, request: Request) -> None:
+        self._digest = hashlib.blake2b(digest_size=16)
+        for part in (request.method, request.url.path, request.url.query):
+            self._digest.update(part.encode() + b"\0")
+
+    def update(self, data: bytes) -> None:
+        self._digest.update(data)
+
+    def once(self, principal: Principal, idempotency_key: str | None) -> Once | None:
+        if idempotency_key is None:
+            return None
+        return Once(principal.organisation_id, principal.key_id, idempotency_key, self._digest.hexdigest())
+
+
 async def _request_once(
-    request: Request,
-    principal: Caller,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            min_length=1, max_length=200, description="the same key again gets the same answer, and does nothing"
-        ),
-    ] = None,
+    request: Request, principal: Caller, idempotency_key: IdempotencyKey = None
 ) -> Once | None:
     if idempotency_key is None:
         return None
-    digest = hashlib.blake2b(digest_size=16)
-    for part in (request.method, request.url.path, request.url.query):
-        digest.update(part.encode() + b"\0")
-    digest.update(await request.body())
-    return Once(principal.organisation_id, principal.key_id, idempotency_key, digest.hexdigest())
+    fingerprint = Fingerprint(request)
+    fingerprint.update(await request.body())
+    return fingerprint.once(principal, idempotency_key)
 
 
 RequestOnce = Annotated[Once | None, Depends(_request_once)]

@@ -183,8 +183,10 @@ class BlameView(View):
 
 
 class ImportReport(View):
-    """What an import did; a file that can't be read is reported and skipped."""
+    """What an import did; a file that can't be read is reported and skipped. 10,000 notes of a kind are kept."""
 
     num_imported: int
     num_skipped: int
-    skipped: list[dict[str, str]]
+    skipped: list[dict[str, str]] = Field(description="file, reason")
+    num_losses: int = Field(default=0, description="samples that came in less what a label map can't hold")
+    losses: list[dict[str, str]] = Field(default_factory=list, description="file, reason")

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-import io
 import lzma
 import stat
 import zipfile
 import zlib
+from collections.abc import Sequence
+from typing import IO, BinaryIO, cast
 
 from terrazzo_mask_storage.domain.layouts import is_unsafe
+from terrazzo_masks.formats.exchange import UnreadableFile
 from terrazzo_schema.errors import CorruptInput, TooLarge
 
-MEMBERS_MAX = 200_000
+MEMBERS_MAX = 2_000_000
 # Images hardly shrink, but a small archive of label maps does by a lot.
 UNPACKED_BYTES_ALWAYS = 2**30
 UNPACKED_RATIO_MAX = 100
-
-
-class UnreadableMember(Exception):
-    """This member can't be read; the others can. The text says why."""
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
 
 
 class Archive:
-    """A zip archive in memory. Raises CorruptInput for what is none, or hostile; TooLarge for a bomb."""
+    """A zip archive in a seekable file: the Source of an import.
 
-    def __init__(self, data: bytes) -> None:
+    Raises CorruptInput for what is none, or hostile; TooLarge for a bomb.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        num_packed = file.seek(0, 2)
+        file.seek(0)
         try:
-            self._zip = zipfile.ZipFile(io.BytesIO(data))
+            self._zip = zipfile.ZipFile(file)
             infos = self._zip.infolist()
         except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError) as error:
             raise CorruptInput(f"the body is no zip archive: {error}", field="body") from error
@@ -41,43 +54,41 @@ class Archive:
                     remedy="use relative names without '..'; nothing was imported",
                 )
         num_bytes = sum(info.file_size for info in infos)
-        limit = max(UNPACKED_BYTES_ALWAYS, UNPACKED_RATIO_MAX * len(data))
+        limit = max(UNPACKED_BYTES_ALWAYS, UNPACKED_RATIO_MAX * num_packed)
         if num_bytes > limit:
             raise TooLarge(
-                f"the archive unpacks from {len(data)} to {num_bytes} bytes",
+                f"the archive unpacks from {num_packed} to {num_bytes} bytes",
                 field="body",
                 value=num_bytes,
                 remedy=f"at most {limit} bytes: split it",
             )
         self._infos = {info.filename: info for info in infos if not info.is_dir()}
 
-    @property
-    def names(self) -> list[str]:
+    def names(self) -> Sequence[str]:
         return list(self._infos)
 
-    def read(self, name: str, num_bytes_max: int) -> bytes:
-        """A member's bytes. Raises UnreadableMember."""
+    def open(self, name: str) -> BinaryIO:
+        """A member as a stream. Raises UnreadableFile; what reads from it may meet damage (zipfile's errors)."""
         info = self._infos[name]
         if stat.S_ISLNK(info.external_attr >> 16):
-            raise UnreadableMember("it is a link")
+            raise UnreadableFile("it is a link")
         if info.flag_bits & 1:
-            raise UnreadableMember("it is encrypted")
-        if info.file_size > num_bytes_max:
-            raise UnreadableMember(f"it has {info.file_size} bytes; at most {num_bytes_max} are taken")
+            raise UnreadableFile("it is encrypted")
         try:
-            with self._zip.open(info) as member:
-                data = member.read(num_bytes_max + 1)
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            lzma.LZMAError,
-            OSError,
-            EOFError,
-            NotImplementedError,
-            RuntimeError,
-            ValueError,
-        ) as error:
-            raise UnreadableMember(f"it can't be unpacked: {error}") from error
+            return cast("BinaryIO", self._zip.open(info))
+        except _DAMAGE as error:
+            raise UnreadableFile(f"it can't be unpacked: {error}") from error
+
+    def read(self, name: str, max_bytes: int) -> bytes:
+        """A member's bytes. Raises UnreadableFile."""
+        info = self._infos[name]
+        if info.file_size > max_bytes:
+            raise UnreadableFile(f"it has {info.file_size} bytes; at most {max_bytes} are taken")
+        with self.open(name) as member:
+            try:
+                data = member.read(max_bytes + 1)
+            except _DAMAGE as error:
+                raise UnreadableFile(f"it can't be unpacked: {error}") from error
         if len(data) != info.file_size:
-            raise UnreadableMember(f"it has not the {info.file_size} bytes that the archive says")
+            raise UnreadableFile(f"it has not the {info.file_size} bytes that the archive says")
         return data
