@@ -1,4 +1,4 @@
-"""What the tests of the mask library share: a store of tiles and made-up scenes."""
+"""What the tests of the mask library share: a store of parts and made-up scenes."""
 
 from __future__ import annotations
 
@@ -7,26 +7,7 @@ import numpy as np
 import pytest
 
 from terrazzo_masks.labels import LabelMap
-from terrazzo_masks.tiles import digest_of
-
-
-class TileStore:
-    """Tiles by digest, counting what is stored and read."""
-
-    def __init__(self) -> None:
-        self.tiles: dict[str, bytes] = {}
-        self.num_puts = 0
-        self.num_gets = 0
-
-    def put(self, data: bytes) -> str:
-        self.num_puts += 1
-        digest = digest_of(data)
-        self.tiles[digest] = data
-        return digest
-
-    def get(self, digest: str) -> bytes:
-        self.num_gets += 1
-        return self.tiles[digest]
+from terrazzo_masks.tiles import MemoryParts
 
 
 class Scenes:
@@ -59,8 +40,8 @@ class Scenes:
 
 
 @pytest.fixture
-def store() -> TileStore:
-    return TileStore()
+def parts() -> MemoryParts:
+    return MemoryParts()
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def flow(old_HW: LabelMap, new_HW: LabelMap) -> Flow:
     require_labels(new_HW, "new label map")
     require_same_shape(old_HW, new_HW, "old and new label map")
     change = change_between(old_HW, new_HW, 0, 0)
-    return _summed([] if change is None else [change])
+    return summed([] if change is None else [change])
 
 
 def change_between(old_HW: LabelMap, new_HW: LabelMap, y: int, x: int) -> Change | None:
@@ -86,14 +86,13 @@ def diff_manifests(old: Manifest, new: Manifest, parts: Parts) -> ManifestDiff:
     for tile, change in between:
         changed_tiles.append(tile)
         changes.append(change)
-    total = _summed(changes)
-    return ManifestDiff(sum(total.values()), total, tuple(sorted(changed_tiles)), _around(changes))
+    total = summed(changes)
+    return ManifestDiff(sum(total.values()), total, tuple(sorted(changed_tiles)), around(changes))
 
 
 def _below(old: Node, new: Node, parts: Parts) -> Iterator[tuple[tuple[int, int], Change]]:
     """((row, col), change) of each tile that differs between two nodes of one place."""
-    differ_N = (old.uniform_N != new.uniform_N) | (old.digests_N != new.digests_N).any(axis=1)
-    children = np.flatnonzero(differ_N).tolist()
+    children = np.flatnonzero(new.differs_from(old)).tolist()
     announce(parts, old, children)
     announce(parts, new, children)
     for child in children:
@@ -125,7 +124,7 @@ def _apart(old: Node, new: Manifest, parts: Parts) -> Iterator[tuple[tuple[int, 
             yield (box.y // old.tile_px, box.x // old.tile_px), change
 
 
-def _summed(changes: list[Change]) -> Flow:
+def summed(changes: list[Change]) -> Flow:
     """One flow from many, by rising ids."""
     total: dict[int, int] = {}
     for change in changes:
@@ -134,7 +133,8 @@ def _summed(changes: list[Change]) -> Flow:
     return {(key >> 16, key & 0xFFFF): pixels for key, pixels in sorted(total.items())}
 
 
-def _around(changes: list[Change]) -> Box | None:
+def around(changes: list[Change]) -> Box | None:
+    """The smallest box around all changes."""
     if not changes:
         return None
     top, left = min(change.box.y for change in changes), min(change.box.x for change in changes)

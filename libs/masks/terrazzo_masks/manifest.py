@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from terrazzo_masks.boxes import Box
 from terrazzo_masks.errors import CorruptMask, UnsupportedMask
-from terrazzo_masks.labels import dtype_for
+from terrazzo_masks.labels import BoolMap, dtype_for
 from terrazzo_masks.parts import digest_of
 
 FANOUT = 8
@@ -133,6 +133,12 @@ class Node:
     @property
     def is_uniform(self) -> bool:
         return self.ids_K.size == 1
+
+    def differs_from(self, other: "Node") -> BoolMap:
+        """Bool (N,): the children that are not the same in another node of this place."""
+        differs_N: BoolMap = (self.digests_N != other.digests_N).any(axis=1)
+        differs_N |= self.uniform_N != other.uniform_N
+        return differs_N
 
     def replaced(self, changes: Mapping[int, Entry]) -> "Node":
         """This node with other children in some places."""
