@@ -41,6 +41,7 @@ ARGUMENTS: dict[str, Any] = {
     "ontology": {"name": "o"},
     "passed": True,
     "path": Path(__file__),
+    "progress": None,
     "project_id": "prj_00000001",
     "provenance": Provenance(source="import", actor="a", sample_id="s"),
     "purpose": "score",

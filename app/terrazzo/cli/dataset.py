@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from terrazzo.cli import exchange
 from terrazzo.cli.connection import DEFAULT_DATA_DIR, DataOption, KeyOption, UrlOption, connect
 from terrazzo.cli.output import JsonFlag, print_json, show, show_table, take
-from terrazzo_schema.rest.mask_storage import ExportFormat
 
 app = typer.Typer(
     help="Dataset versions: commit, log, show, diff, blame, tag, export, import.", no_args_is_help=True
@@ -139,39 +138,5 @@ def tag(
     show(view, as_json, f"{view.name} -> {view.commit_id[:12]}")
 
 
-@app.command()
-def export(
-    project_id: ProjectId,
-    to: Annotated[Path, typer.Argument(help="File to write (.zip).")],
-    ref: Annotated[str, typer.Option(help="Commit, branch or tag.")] = "main",
-    format_: Annotated[ExportFormat, typer.Option("--format", help="Layout.")] = "index",
-    url: UrlOption = None,
-    key: KeyOption = None,
-    data_dir: DataOption = DEFAULT_DATA_DIR,
-    as_json: JsonFlag = False,
-) -> None:
-    """Write a version as an archive of images and masks."""
-    with connect(url, key, data_dir) as client:
-        client.datasets.export(project_id, ref=ref, format=format_, to=to)
-    size = to.stat().st_size
-    show({"file": str(to), "size_bytes": size}, as_json, f"{to}  {size / 2**20:.1f} MiB")
-
-
-@app.command("import")
-def import_(
-    project_id: ProjectId,
-    archive: Annotated[Path, typer.Argument(help="Archive (.zip) in one of the export layouts.")],
-    branch: Branch = "main",
-    format_: Annotated[ExportFormat, typer.Option("--format", help="Layout.")] = "index",
-    url: UrlOption = None,
-    key: KeyOption = None,
-    data_dir: DataOption = DEFAULT_DATA_DIR,
-    as_json: JsonFlag = False,
-) -> None:
-    """Read images and masks from an archive and stage them; commit when they look right."""
-    with connect(url, key, data_dir) as client:
-        report = client.datasets.import_(project_id, archive, branch=branch, format=format_)
-    lines = [f"  skipped {item.get('file', '?')}: {item.get('reason', '?')}" for item in report.skipped]
-    show(report, as_json, "\n".join([f"{report.num_imported} staged, {report.num_skipped} skipped", *lines]))
-    if report.num_skipped:
-        raise typer.Exit(1)
+app.command("export")(exchange.export)
+app.command("import")(exchange.import_)

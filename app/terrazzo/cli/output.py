@@ -82,6 +82,37 @@ def progress(title: str, total: int | None, quiet: bool) -> Iterator[Any]:
         yield lambda n=1: bar.advance(task, n)
 
 
+@contextmanager
+def byte_progress(title: str, total: int | None, quiet: bool) -> Iterator[Any]:
+    """A progress bar in bytes on stderr; yields `at(num_bytes)`. No `total`: it shows what came and how fast.
+
+    Silent with --json or when nobody watches.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield lambda num_bytes: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda num_bytes: bar.update(task, completed=num_bytes)
+
+
 def take(items: Iterable[Any], limit: int) -> list[Any]:
     """The first `limit` items of a listing (0: all)."""
     out = []

@@ -146,17 +146,24 @@ class Connection:
         finally:
             response.close()
 
-    def download(self, path: str, to: Path, params: Mapping[str, Any] | None = None) -> Path:
+    def download(
+        self,
+        path: str,
+        to: Path,
+        params: Mapping[str, Any] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Path:
         """Stream a response into the file `to`, which appears when it is complete, or not at all.
 
-        A download that breaks off starts again, as often as a request is tried.
+        A download that breaks off starts again, as often as a request is tried. `progress` is told the bytes
+        so far.
         """
         partial = to.with_name(f".{to.name}.{uuid.uuid4().hex[:8]}.part")
         to.parent.mkdir(parents=True, exist_ok=True)
         try:
             for attempt in range(self._retries + 1):
                 try:
-                    self._fill(partial, path, params)
+                    self._fill(partial, path, params, progress)
                     break
                 except NoAnswer:
                     if attempt == self._retries:
@@ -178,10 +185,18 @@ class Connection:
                 raise WaitedTooLong(f"not finished after {timeout_s:g} s: {view!r:.300}")
             self._sleep(poll_s)
 
-    def _fill(self, partial: Path, path: str, params: Mapping[str, Any] | None) -> None:
+    def _fill(
+        self,
+        partial: Path,
+        path: str,
+        params: Mapping[str, Any] | None,
+        progress: Callable[[int], None] | None,
+    ) -> None:
         with self.stream(path, params) as response, partial.open("wb") as file:
             for chunk in response.iter_bytes():
                 file.write(chunk)
+                if progress is not None:
+                    progress(file.tell())
             file.flush()
             os.fsync(file.fileno())
 

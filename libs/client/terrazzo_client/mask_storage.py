@@ -6,7 +6,7 @@ Legend: labels_HW is a label map, uint8 or uint16, (height, width), class ids, 0
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import TypeAdapter
 
 from terrazzo_client.connection import Connection, command, path_of
+from terrazzo_client.folders import zipped
 from terrazzo_schema.rest.base import Page
 from terrazzo_schema.rest.mask_storage import (
     BlameView,
@@ -261,10 +262,22 @@ class Datasets:
         path = path_of("datasets", project_id, "blame", sample_id)
         return self._connection.read(path, BlameView, {"y": y, "x": x, "ref": ref})
 
-    def export(self, project_id: str, ref: str, format: ExportFormat, to: Path) -> Path:
-        """Stream a version as a zip file to `to`, which appears when it is complete, or not at all."""
+    def export(
+        self,
+        project_id: str,
+        ref: str,
+        format: ExportFormat,
+        to: Path,
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> Path:
+        """Stream a version as a zip file to `to`, which appears when it is complete, or not at all.
+
+        `progress` is told the bytes that came so far. The archive's export-report.json says what did not fit.
+        """
         params = {"ref": ref, "format": format}
-        return self._connection.download(path_of("datasets", project_id, "export"), Path(to), params)
+        path = path_of("datasets", project_id, "export")
+        return self._connection.download(path, Path(to), params, progress)
 
     def import_(
         self,
@@ -274,17 +287,30 @@ class Datasets:
         branch: str = "main",
         format: ExportFormat = "index",
         idempotency_key: str | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> ImportReport:
-        """Import a zip file of images and masks and stage them; what can't be read is reported."""
+        """Import a zip file, or a folder, of images and masks and stage them; what can't be read is reported.
+
+        `progress` is told the bytes that were sent so far. Raises ValueError for a folder without files.
+        """
         answer = self._connection.send(
             "POST",
             path_of("datasets", project_id, "import"),
             params={"branch": branch, "format": format},
-            content=lambda: _chunks(Path(path)),
+            content=lambda: _told(zipped(Path(path)) if Path(path).is_dir() else _chunks(Path(path)), progress),
             content_type="application/zip",
             idempotency_key=idempotency_key,
         )
         return ImportReport.model_validate_json(answer.content)
+
+
+def _told(chunks: Iterator[bytes], progress: Callable[[int], None] | None) -> Iterator[bytes]:
+    num_sent = 0
+    for chunk in chunks:
+        yield chunk
+        num_sent += len(chunk)
+        if progress is not None:
+            progress(num_sent)
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
