@@ -12,6 +12,7 @@ TerrazzoError
 ├── TooLarge 413
 ├── Unprocessable 422       a field's value can't be accepted
 │   └── IdempotencyKeyReused
+├── StorageDamaged 500      what was stored is not there any more, or not as it was
 ├── StorageFull 507
 └── Unavailable 503
 """
@@ -122,6 +123,10 @@ class IdempotencyKeyReused(Unprocessable):
 
 class Unavailable(TerrazzoError):
     status, slug, title = 503, "unavailable", "Not able to answer right now"
+
+
+class StorageDamaged(TerrazzoError):
+    status, slug, title = 500, "storage-damaged", "Stored data is damaged"
 
 
 class StorageFull(TerrazzoError):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from terrazzo_runtime.blobs import BlobNotFound
+from terrazzo_runtime.clock import Clock, SystemClock
 from terrazzo_schema.errors import StorageFull
 from terrazzo_schema.ids import content_hash
 
@@ -19,10 +22,15 @@ _HASH = re.compile(r"^[0-9a-f]{64}$")
 
 
 class FileBlobs:
-    """The embedded blob store. A reader never sees half a blob; a crash leaves at most a temporary file."""
+    """The embedded blob store. A reader never sees half a blob; a crash leaves at most a temporary file.
 
-    def __init__(self, root: Path) -> None:
+    A blob's age is its file's modification time. Who makes a blob young again holds the folder's lock shared, who
+    deletes one holds it alone: none is deleted that was just found to be there.
+    """
+
+    def __init__(self, root: Path, clock: Clock | None = None) -> None:
         self._root = root
+        self._clock = clock or SystemClock()
         root.mkdir(parents=True, exist_ok=True)
 
     def _path(self, digest: str) -> Path:
@@ -34,7 +42,9 @@ class FileBlobs:
         digest = content_hash(data)
         path = self._path(digest)
         if path.exists():
-            return digest
+            with contextlib.suppress(BlobNotFound):  # deleted since: stored anew
+                self.touch(digest)
+                return digest
         temporary: str | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,6 +52,7 @@ class FileBlobs:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
+                self._set_age(file.fileno())
                 os.fsync(file.fileno())
             os.replace(temporary, path)
             _fsync_folder(path.parent)
@@ -70,6 +81,49 @@ class FileBlobs:
             return self._path(digest).stat().st_size
         except FileNotFoundError:
             raise BlobNotFound(digest) from None
+
+    def start(self, digest: str, num_bytes: int) -> bytes:
+        try:
+            with self._path(digest).open("rb") as file:
+                return file.read(num_bytes)
+        except FileNotFoundError:
+            raise BlobNotFound(digest) from None
+
+    def stored_at(self, digest: str) -> datetime:
+        try:
+            return datetime.fromtimestamp(self._path(digest).stat().st_mtime, UTC)
+        except FileNotFoundError:
+            raise BlobNotFound(digest) from None
+
+    def touch(self, digest: str) -> None:
+        with self._locked(fcntl.LOCK_SH):
+            try:
+                self._set_age(self._path(digest))
+            except FileNotFoundError:
+                raise BlobNotFound(digest) from None
+
+    def delete(self, digest: str, before: datetime) -> bool:
+        with self._locked(fcntl.LOCK_EX):
+            try:
+                if self.stored_at(digest) >= before:
+                    return False
+                self._path(digest).unlink()
+            except (BlobNotFound, FileNotFoundError):
+                return False
+        return True
+
+    def _set_age(self, file: Path | int) -> None:
+        seconds = self._clock.now().timestamp()
+        os.utime(file, (seconds, seconds))
+
+    @contextlib.contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        handle = os.open(self._root / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, how)
+            yield
+        finally:
+            os.close(handle)
 
     def digests(self) -> Iterator[str]:
         for path in self._root.glob("??/??/*"):

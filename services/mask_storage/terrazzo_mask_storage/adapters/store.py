@@ -9,15 +9,16 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from terrazzo_mask_storage.adapters import tables
+from terrazzo_mask_storage.adapters.merge_store import MergeStore
 from terrazzo_mask_storage.domain.blame import Origin
-from terrazzo_mask_storage.domain.packs import Part
+from terrazzo_mask_storage.domain.packs import Pack, Part
 from terrazzo_mask_storage.ports import Acceptance, Commit, Image, Mask, Project, Scope, Tag
 
 # Both databases take more values in one IN than this; statements stay short enough to be planned quickly.
 _IN_MAX = 1_000
 
 
-class SqlStore:
+class SqlStore(MergeStore):
     """Implements ports.Store on one connection, inside its transaction."""
 
     def __init__(self, connection: sa.Connection) -> None:
@@ -93,25 +94,50 @@ class SqlStore:
     # parts
 
     def parts(self, organisation_id: str, digests: Iterable[str]) -> dict[str, Part]:
-        parts = tables.parts
-        query = sa.select(parts).where(parts.c.organisation_id == organisation_id)
-        rows = self._by_ids(query, parts.c.digest, digests)
-        return {row.digest: Part(row.digest, row.pack, row.offset, row.size_bytes) for row in rows}
-
-    def add_parts(self, organisation_id: str, parts: Iterable[Part]) -> None:
-        self._add(
-            tables.parts,
-            [
-                {
-                    "organisation_id": organisation_id,
-                    "digest": part.digest,
-                    "pack": part.pack,
-                    "offset": part.offset,
-                    "size_bytes": part.size_bytes,
-                }
-                for part in parts
-            ],
+        parts, packs = tables.parts, tables.packs
+        query = (
+            sa.select(parts, packs.c.digest.label("pack"))
+            .join(packs, packs.c.pack_id == parts.c.pack_id)
+            .where(parts.c.organisation_id == organisation_id)
         )
+        return {row.digest: _part(row) for row in self._by_ids(query, parts.c.digest, digests)}
+
+    def add_parts(self, organisation_id: str, packs: Sequence[Pack], parts: Sequence[Part]) -> None:
+        ids = self._add_packs(organisation_id, packs)
+        # By digest: two writers that add the same parts at once then never wait for each other in a ring.
+        rows = [
+            {
+                "organisation_id": organisation_id,
+                "digest": part.digest,
+                "pack_id": ids[part.pack],
+                "offset": part.offset,
+                "size_bytes": part.size_bytes,
+                "kind": part.kind,
+                "encoding": part.encoding,
+                "base": part.base,
+                "depth": part.depth,
+            }
+            for part in sorted(parts, key=lambda part: part.digest)
+        ]
+        self._add(tables.parts, rows)
+
+    def _add_packs(self, organisation_id: str, packs: Sequence[Pack]) -> dict[str, int]:
+        """Pack ids by digest."""
+        table = tables.packs
+        rows = [
+            {
+                "organisation_id": organisation_id,
+                "digest": pack.digest,
+                "size_bytes": pack.size_bytes,
+                "settled": pack.settled,
+                "stored_at": pack.stored_at,
+            }
+            for pack in packs
+        ]
+        self._add(table, rows)
+        query = sa.select(table.c.digest, table.c.pack_id).where(table.c.organisation_id == organisation_id)
+        found = self._by_ids(query, table.c.digest, [pack.digest for pack in packs])
+        return {row.digest: row.pack_id for row in found}
 
     # pyramids
 
@@ -137,17 +163,20 @@ class SqlStore:
             for row in rows
         }
 
-    def add_mask(self, scope: Scope, mask: Mask) -> None:
-        row = {
-            **_keys(scope),
-            "mask_id": mask.mask_id,
-            "height": mask.height,
-            "width": mask.width,
-            "dtype": mask.dtype,
-            "counts": _pairs(mask.counts),
-            "size_bytes": mask.size_bytes,
-        }
-        self._add(tables.masks, [row])
+    def add_masks(self, scope: Scope, masks: Iterable[Mask]) -> None:
+        rows = [
+            {
+                **_keys(scope),
+                "mask_id": mask.mask_id,
+                "height": mask.height,
+                "width": mask.width,
+                "dtype": mask.dtype,
+                "counts": _pairs(mask.counts),
+                "size_bytes": mask.size_bytes,
+            }
+            for mask in masks
+        ]
+        self._add(tables.masks, rows)
 
     def origins(self, scope: Scope, mask_id: str) -> list[tuple[str, Origin]]:
         table = tables.provenance
@@ -166,18 +195,21 @@ class SqlStore:
             for row in self._connection.execute(query)
         ]
 
-    def add_origin(self, scope: Scope, mask_id: str, sample_id: str, origin: Origin) -> None:
-        row = {
-            **_keys(scope),
-            "mask_id": mask_id,
-            "source": origin.source,
-            "sample_id": sample_id,
-            "submission_id": origin.submission_id or "",
-            "actor": origin.actor,
-            "parent_mask_id": origin.parent_mask_id,
-            "source_mask_ids": list(origin.source_mask_ids),
-        }
-        self._add(tables.provenance, [row])
+    def add_origins(self, scope: Scope, rows: Iterable[tuple[str, str, Origin]]) -> None:
+        listed = [
+            {
+                **_keys(scope),
+                "mask_id": mask_id,
+                "source": origin.source,
+                "sample_id": sample_id,
+                "submission_id": origin.submission_id or "",
+                "actor": origin.actor,
+                "parent_mask_id": origin.parent_mask_id,
+                "source_mask_ids": list(origin.source_mask_ids),
+            }
+            for mask_id, sample_id, origin in rows
+        ]
+        self._add(tables.provenance, listed)
 
     # accepted masks and working sets
 
@@ -350,6 +382,10 @@ def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
     distinct = list(dict.fromkeys(ids))
     for start in range(0, len(distinct), _IN_MAX):
         yield distinct[start : start + _IN_MAX]
+
+
+def _part(row: Any) -> Part:
+    return Part(row.digest, row.kind, row.encoding, row.base, row.depth, row.pack, row.offset, row.size_bytes)
 
 
 def _image(row: Any) -> Image:

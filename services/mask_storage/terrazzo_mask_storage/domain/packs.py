@@ -1,36 +1,174 @@
-"""Packs: what a write adds (tiles, manifests, tree nodes) goes into one blob, parts found by digest and offset.
+"""Packs: what a write adds (tiles, nodes) goes into few blobs, parts found by digest and offset.
 
 A mask of a megapixel has some twenty parts. As blobs of their own each would cost two disk syncs; as one pack they
-cost two together.
+cost two together. The bytes of a pack are described in docs/storage-format.md:
+
+    b"TZPK" version(1) number of parts u32 LE | per part: digest(32) code(1) size(varint) [base(32)] | parts' bytes
+
+A pack says itself what is in it, so that it can be told from an image, checked, and re-packed without a search in
+the database.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+Kind = Literal["tile", "node", "tree", "data"]
+Encoding = Literal["raw", "zstd", "zstd_patch", "fast", "small", "patch"]
+KINDS: tuple[Kind, ...] = ("tile", "node", "tree", "data")
+ENCODINGS: tuple[Encoding, ...] = ("raw", "zstd", "zstd_patch", "fast", "small", "patch")
+PATCHES = frozenset({"zstd_patch", "patch"})
 
 # A reader fetches a whole pack for one part of it, so packs stay small enough to be read at once.
 PACK_BYTES_MAX = 2**20
+MAGIC = b"TZPK"
+VERSION = 1
+_HEAD = struct.Struct("<4sBI")
+_DIGEST_BYTES = 32
+
+
+class DamagedPack(ValueError):
+    """These bytes are no pack, or not a whole one."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Where the bytes called `digest` lie: `size_bytes` from `offset` on in the blob `pack`."""
+    """Where and how the part called `digest` is stored: `size_bytes` from `offset` on in the blob `pack`.
+
+    `base` is the part that a patch is to be laid on, and `depth` how many patches lie on each other (0: none).
+    """
 
     digest: str
+    kind: Kind
+    encoding: Encoding
+    base: str | None
+    depth: int
     pack: str
     offset: int
     size_bytes: int
 
 
-def group(parts: Mapping[str, bytes]) -> list[list[str]]:
-    """Digests in packs of at most `PACK_BYTES_MAX` (a larger part is alone), in the order given."""
-    packs: list[list[str]] = []
+@dataclass(frozen=True)
+class Pack:
+    """A blob of parts. `settled`: its tiles have been re-packed small (or there was nothing to gain)."""
+
+    digest: str
+    size_bytes: int
+    settled: bool
+    stored_at: datetime
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A part before it has a place."""
+
+    digest: str
+    kind: Kind
+    encoding: Encoding
+    base: str | None
+    depth: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a pack says of one of its parts."""
+
+    digest: str
+    kind: Kind
+    encoding: Encoding
+    base: str | None
+    offset: int
+    size_bytes: int
+
+
+def group(parts: Sequence[Encoded]) -> list[list[Encoded]]:
+    """Parts in packs of at most `PACK_BYTES_MAX` (a larger part is alone), in the order given."""
+    packs: list[list[Encoded]] = []
     room = 0
-    for digest, data in parts.items():
-        if not packs or len(data) > room:
+    for part in parts:
+        if not packs or len(part.data) > room:
             packs.append([])
             room = PACK_BYTES_MAX
-        packs[-1].append(digest)
-        room -= len(data)
+        packs[-1].append(part)
+        room -= len(part.data)
     return packs
+
+
+def write_pack(parts: Sequence[Encoded]) -> tuple[bytes, list[int]]:
+    """(the pack's bytes, each part's offset in them)."""
+    head = bytearray(_HEAD.pack(MAGIC, VERSION, len(parts)))
+    for part in parts:
+        head += bytes.fromhex(part.digest)
+        head.append(KINDS.index(part.kind) << 4 | ENCODINGS.index(part.encoding))
+        head += varint(len(part.data))
+        if part.encoding in PATCHES:
+            assert part.base is not None
+            head += bytes.fromhex(part.base)
+    offsets, at = [], len(head)
+    for part in parts:
+        offsets.append(at)
+        at += len(part.data)
+    return b"".join((head, *(part.data for part in parts))), offsets
+
+
+def is_pack(start: bytes) -> bool:
+    """Whether a blob that starts so (5 bytes will do) is a pack of this version."""
+    return start[:5] == MAGIC + bytes((VERSION,))
+
+
+def read_pack(data: bytes) -> list[Listed]:
+    """What is in a pack. Raises DamagedPack."""
+    if len(data) < _HEAD.size or not is_pack(data):
+        raise DamagedPack("it does not start as a pack does")
+    num_parts = _HEAD.unpack_from(data)[2]
+    if num_parts * (_DIGEST_BYTES + 2) > len(data):
+        raise DamagedPack(f"it says that it has {num_parts} parts, and has {len(data)} bytes")
+    found: list[tuple[str, Kind, Encoding, str | None, int]] = []
+    at = _HEAD.size
+    for _ in range(num_parts):
+        digest = data[at : at + _DIGEST_BYTES].hex()
+        at += _DIGEST_BYTES
+        code = data[at : at + 1]
+        if not code or code[0] >> 4 >= len(KINDS) or code[0] & 15 >= len(ENCODINGS):
+            raise DamagedPack(f"the part {digest} has an unknown kind or encoding")
+        size_bytes, at = read_varint(data, at + 1)
+        encoding = ENCODINGS[code[0] & 15]
+        base = None
+        if encoding in PATCHES:
+            base = data[at : at + _DIGEST_BYTES].hex()
+            at += _DIGEST_BYTES
+        found.append((digest, KINDS[code[0] >> 4], encoding, base, size_bytes))
+    if at + sum(part[-1] for part in found) != len(data):
+        raise DamagedPack(f"its parts do not add up to its {len(data)} bytes")
+    listed = []
+    for digest, kind, encoding, base, size_bytes in found:
+        listed.append(Listed(digest, kind, encoding, base, at, size_bytes))
+        at += size_bytes
+    return listed
+
+
+def varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    number = 0
+    for shift in range(0, 35, 7):
+        if at >= len(data):
+            break
+        byte = data[at]
+        at += 1
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number, at
+    raise DamagedPack("a size in its list is cut short")

@@ -7,19 +7,20 @@ from the order in which they came, so the same version has the same `tree_id` ev
 changed leaves and the path above them, and comparing two versions reads only what differs.
 
 A node is deterministic JSON: `{"entries":[[sample,image,mask],...]}` by sample id, or
-`{"children":[[hex digit, digest, number of entries],...]}`. Its name is the BLAKE2b-256 of those bytes.
+`{"children":[[hex digit, digest, number of entries],...]}`. Its name is the BLAKE3-256 of those bytes.
 (Dolt's prolly trees and lakeFS's Graveler chunk by content instead; evenly spread keys need no rolling hash.)
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+
+from terrazzo_masks.parts import digest_of
 
 LEAF_ENTRIES_MAX = 128
 _SAMPLE_ID = re.compile(r"smp_[0-9a-f]{24}\Z")
@@ -62,7 +63,7 @@ class _Node:
 def commit_id_of(
     tree_id: str, parent_ids: Sequence[str], place: tuple[str, str], message: str, author: str, time: datetime
 ) -> str:
-    """The commit's name: BLAKE2b-256 over what it says, 64 hex characters.
+    """The commit's name: BLAKE3-256 over what it says, 64 hex characters.
 
     `place` is (project id, branch): a branch never has two commits on one parent, so ids differ even in the same
     moment.
@@ -233,4 +234,4 @@ def _parse(data: bytes) -> _Node:
 
 
 def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=32).hexdigest()
+    return digest_of(data)

@@ -161,8 +161,8 @@ def _cut(deps: Deps, scope: Scope, image: Image) -> str:
     """Cut, encode and store all tiles of an image's pyramid. Returns the digest of their list."""
     parts = NewParts()
     picture = pictures.display(deps.blobs.get(image.image_hash), deps.settings.max_image_pixels)
-    index = [[parts.put(tile) for tile in level] for level in pyramid.tiles(picture)]
-    digest = parts.put(json.dumps(index).encode())
+    index = [[parts.put(tile, kind="data") for tile in level] for level in pyramid.tiles(picture)]
+    digest = parts.put(json.dumps(index).encode(), kind="data")
     with deps.uow.read() as store:
         parts.write_blobs(store, deps.blobs, scope.organisation_id)
     with deps.uow.begin() as tx:

@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
 from terrazzo_mask_storage.domain.blame import Origin
-from terrazzo_mask_storage.domain.labels import first_stray
 from terrazzo_mask_storage.handlers.deps import Deps
-from terrazzo_mask_storage.handlers.parts import NewParts, reader
+from terrazzo_mask_storage.handlers.parts import PartsReader, reader
+from terrazzo_mask_storage.handlers.prepare import PreparedMask, prepare, prepare_many
 from terrazzo_mask_storage.handlers.projects import known_project, ontology_of
-from terrazzo_mask_storage.ports import Mask, ReadPart, Scope, Store
+from terrazzo_mask_storage.ports import Mask, Scope, Store
 from terrazzo_masks import tiles
 from terrazzo_masks.errors import MaskError, ShapeMismatch
 from terrazzo_runtime.auth import Principal
 from terrazzo_runtime.unit_of_work import Once
-from terrazzo_schema.errors import CorruptInput, NotFound, Unprocessable
-from terrazzo_schema.ontology import UNLABELLED, Ontology
+from terrazzo_schema.errors import CorruptInput, NotFound, TooLarge, Unprocessable
 from terrazzo_schema.rest.mask_storage import MaskView, Provenance
 
-MaskFormat = Literal["png", "npy", "manifest"]
+__all__ = ["PreparedMask", "labels_of", "load", "prepare", "prepare_many", "read_label_map"]
+
+MaskFormat = Literal["png", "npy", "fast", "small", "manifest"]
 RegionFormat = Literal["png", "npy", "color"]
 TILE_LEVEL_MAX = 12
-
-
-@dataclass(frozen=True)
-class PreparedMask:
-    """A label map whose tiles are stored and whose rows are not: `add` does those in a transaction."""
-
-    mask: Mask
-    new_bytes: int
-    parts: NewParts
-
-    def add(self, store: Store, scope: Scope, sample_id: str, origin: Origin) -> None:
-        self.parts.add_rows(store, scope.organisation_id)
-        store.add_mask(scope, self.mask)
-        store.add_origin(scope, self.mask.mask_id, sample_id, origin)
 
 
 def read_label_map(data: bytes, max_pixels: int) -> NDArray[Any]:
@@ -55,36 +41,6 @@ def read_label_map(data: bytes, max_pixels: int) -> NDArray[Any]:
         ) from error
 
 
-def _refuse_unknown_classes(labels_HW: NDArray[Any], counts: Mapping[int, int], ontology: Ontology) -> None:
-    stray = first_stray(labels_HW, (UNLABELLED, *ontology.ids), counts)
-    if stray is not None:
-        raise Unprocessable(
-            f"class id {stray.value} (first at row {stray.y}, column {stray.x}; {stray.num_pixels} pixels) "
-            f"is no class of the ontology {ontology.name!r}",
-            field="body",
-            value=stray.value,
-            remedy="use the ids of the project's ontology, and 0 for unlabelled",
-        )
-
-
-def prepare(deps: Deps, scope: Scope, labels_HW: NDArray[Any], ontology: Ontology) -> PreparedMask:
-    """Store a label map's new tiles.
-
-    Raises Unprocessable that names the first pixel of an id that is no class, StorageFull.
-    """
-    parts = NewParts()
-    manifest = tiles.build(labels_HW, parts.put)
-    _refuse_unknown_classes(labels_HW, manifest.counts, ontology)
-    data = manifest.to_bytes()
-    mask_id = parts.put(data)
-    with deps.uow.read() as store:
-        new_bytes = parts.write_blobs(store, deps.blobs, scope.organisation_id)
-    mask = Mask(
-        mask_id, manifest.height, manifest.width, manifest.dtype, manifest.counts, manifest.size_bytes + len(data)
-    )
-    return PreparedMask(mask, new_bytes, parts)
-
-
 def put_mask(
     deps: Deps,
     scope: Scope,
@@ -95,11 +51,18 @@ def put_mask(
     expected_height: int | None,
     expected_width: int | None,
     once: Once | None,
+    base_id: str | None = None,
 ) -> MaskView:
-    """Take a label map. The same pixels again get the same id; their provenance rows add up."""
+    """Take a label map. The same pixels again get the same id; their provenance rows add up.
+
+    `base_id` (else the parent that the provenance names) is the mask that this is a new version of: what changed
+    may be stored as a patch on it. Raises CorruptInput, Unprocessable, StorageFull.
+    """
     with deps.uow.read() as store:
         project = known_project(store, scope)
-        _refuse_unknown_masks(store, scope, provenance)
+        refuse_unknown_masks(store, scope, provenance)
+        if base_id is not None:
+            known_mask(store, scope, base_id)
     labels_HW = read_label_map(data, deps.settings.max_image_pixels)
     for axis, size, expected in (
         ("height", labels_HW.shape[0], expected_height),
@@ -112,8 +75,9 @@ def put_mask(
                 value=size,
                 remedy="send a mask of the image's size",
             )
-    prepared = prepare(deps, scope, labels_HW, ontology_of(project.ontology_json))
-    sample_id, origin = _origin(provenance, caller)
+    sample_id, origin = origin_of(provenance, caller)
+    ontology = ontology_of(project.ontology_json)
+    prepared = prepare(deps, scope, labels_HW, ontology, base_id or origin.parent_mask_id)
     view = mask_view(prepared.mask, prepared.new_bytes)
 
     def add(tx: Any) -> MaskView:
@@ -123,7 +87,7 @@ def put_mask(
     return deps.uow.once(once, MaskView, add)
 
 
-def _refuse_unknown_masks(store: Store, scope: Scope, provenance: Provenance | None) -> None:
+def refuse_unknown_masks(store: Store, scope: Scope, provenance: Provenance | None) -> None:
     if provenance is None:
         return
     named = {"source_mask_ids": provenance.source_mask_ids, "parent_mask_id": [provenance.parent_mask_id or ""]}
@@ -140,7 +104,7 @@ def _refuse_unknown_masks(store: Store, scope: Scope, provenance: Provenance | N
                 )
 
 
-def _origin(provenance: Provenance | None, caller: Principal) -> tuple[str, Origin]:
+def origin_of(provenance: Provenance | None, caller: Principal) -> tuple[str, Origin]:
     """(sample id, origin). Who may not speak for others is the actor, whatever the body says."""
     if provenance is None:
         return "", Origin("submission", caller.key_id)
@@ -173,20 +137,35 @@ def known_mask(store: Store, scope: Scope, mask_id: str) -> Mask:
     return mask
 
 
-def load(deps: Deps, store: Store, organisation_id: str, mask_id: str) -> tuple[tiles.Manifest, ReadPart]:
+def load(deps: Deps, store: Store, organisation_id: str, mask_id: str) -> tuple[tiles.Manifest, PartsReader]:
     """A stored mask's manifest, and the reader of its tiles."""
-    manifest = tiles.Manifest.from_bytes(reader(store, deps.packs, organisation_id)(mask_id))
-    return manifest, reader(store, deps.packs, organisation_id, manifest.digests)
+    read = reader(store, deps.packs, organisation_id)
+    return tiles.load(mask_id, read), read
 
 
 def labels_of(deps: Deps, store: Store, organisation_id: str, mask_id: str) -> NDArray[Any]:
-    """The label map (H, W), uint8 or uint16, of a mask that is known to exist."""
+    """The label map (H, W), uint8 or uint16, of a mask that is known to exist.
+
+    Raises TooLarge for a map that must be read by regions.
+    """
     manifest, read = load(deps, store, organisation_id, mask_id)
+    _refuse_large(deps, manifest.height, manifest.width)
     return tiles.read(manifest, read)
 
 
+def _refuse_large(deps: Deps, height: int, width: int) -> None:
+    limit = deps.settings.max_image_pixels
+    if height * width > limit:
+        raise TooLarge(
+            f"{height} x {width} pixels are more than are decoded at once",
+            field="mask_id",
+            value=height * width,
+            remedy=f"ask for regions of at most {limit} pixels",
+        )
+
+
 def content(deps: Deps, scope: Scope, mask_id: str, format: MaskFormat) -> bytes:
-    """The whole mask as bytes. Raises NotFound."""
+    """The whole mask as bytes. Raises NotFound, TooLarge."""
     with deps.uow.read() as store:
         known_mask(store, scope, mask_id)
         if format == "manifest":
@@ -197,21 +176,27 @@ def content(deps: Deps, scope: Scope, mask_id: str, format: MaskFormat) -> bytes
 
 
 def region(deps: Deps, scope: Scope, mask_id: str, box: tuple[int, int, int, int], format: RegionFormat) -> bytes:
-    """`box` (y, x, height, width) of a mask, decoding its tiles only. Raises NotFound, Unprocessable."""
+    """`box` (y, x, height, width) of a mask, decoding its tiles only. Raises NotFound, Unprocessable, TooLarge."""
     with deps.uow.read() as store:
         known_mask(store, scope, mask_id)
         palette = palette_of(store, scope)
         manifest, read = load(deps, store, scope.organisation_id, mask_id)
         try:
-            labels_HW = tiles.read_region(manifest, read, *box)
+            tiles.require_region(manifest, *box)
         except ShapeMismatch as error:
-            raise Unprocessable(
-                str(error),
-                field="region",
-                value=f"y={box[0]}, x={box[1]}, height={box[2]}, width={box[3]}",
-                remedy=f"stay inside {manifest.height} x {manifest.width}",
-            ) from error
+            raise outside(manifest, box, str(error)) from error
+        _refuse_large(deps, box[2], box[3])
+        labels_HW = tiles.read_region(manifest, read, *box)
     return encode(labels_HW, format, palette)
+
+
+def outside(manifest: tiles.Manifest, box: tuple[int, int, int, int], reason: str) -> Unprocessable:
+    return Unprocessable(
+        reason,
+        field="region",
+        value=f"y={box[0]}, x={box[1]}, height={box[2]}, width={box[3]}",
+        remedy=f"stay inside {manifest.height} x {manifest.width}",
+    )
 
 
 def tile(deps: Deps, scope: Scope, mask_id: str, row: int, col: int, level: int, format: RegionFormat) -> bytes:
@@ -237,9 +222,11 @@ def palette_of(store: Store, scope: Scope) -> Mapping[int, tuple[int, int, int]]
 def encode(
     labels_HW: NDArray[Any], format: MaskFormat | RegionFormat, palette: Mapping[int, tuple[int, int, int]]
 ) -> bytes:
-    """A label map as an index PNG (with the ontology's colours where ids fit a palette), .npy, or RGB PNG."""
-    from terrazzo_masks import formats
+    """A label map as an index PNG (coloured by the ontology where ids fit a palette), .npy, codec bytes, RGB PNG."""
+    from terrazzo_masks import codec, formats
 
+    if format in ("fast", "small"):
+        return codec.encode(labels_HW, format)
     if format == "npy":
         return formats.to_npy(labels_HW)
     if format == "png":

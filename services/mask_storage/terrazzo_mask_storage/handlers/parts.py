@@ -1,88 +1,353 @@
-"""Parts in and out: small pieces by digest, stored several to a blob (see domain/packs.py)."""
+"""Parts in and out: nodes, tiles and other small pieces by digest, stored several to a blob (see domain/packs.py).
+
+`PartsReader` and `NewParts` are what the library's `Parts` asks for: one reads, the other reads and writes.
+"""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
-from terrazzo_mask_storage.domain.packs import Part, group
-from terrazzo_mask_storage.ports import ReadPart, Store
-from terrazzo_runtime.blobs import Blobs
-from terrazzo_schema.ids import content_hash
+from terrazzo_mask_storage.domain.encodings import DamagedData, compress, decompress
+from terrazzo_mask_storage.domain.packs import Encoded, Encoding, Kind, Pack, Part, group, write_pack
+from terrazzo_mask_storage.handlers.caches import PackCache
+from terrazzo_mask_storage.ports import Store
+from terrazzo_masks import codec
+from terrazzo_masks.errors import MaskError
+from terrazzo_masks.labels import LabelMap
+from terrazzo_masks.parts import digest_of, tile_digest
+from terrazzo_runtime.blobs import BlobNotFound, Blobs
+from terrazzo_schema.errors import StorageDamaged
 
-CACHE_BYTES_MAX = 64 * 2**20
+__all__ = ["DEPTH_MAX", "NewParts", "PackCache", "PartsReader", "reader"]
+
+T = TypeVar("T")
+# How many patches may lie on each other: a read then decodes at most that many and one whole part.
+DEPTH_MAX = 8
+# New tiles wait as pixels until so many bytes are together; then they are looked up and encoded in one go.
+PIXEL_BYTES_MAX = 32 * 2**20
+# A patch under this share of its base's whole form is taken without encoding the tile whole.
+_GOOD_SHARE = 0.3
 
 
-class PackCache:
-    """The packs that were read last. They never change, so there is nothing to invalidate."""
+class PartsReader:
+    """The reading side of the library's `Parts`. Calling it returns a part's bytes, as `node` does.
 
-    def __init__(self, blobs: Blobs, num_bytes_max: int = CACHE_BYTES_MAX) -> None:
-        self._blobs = blobs
-        self._num_bytes_max = num_bytes_max
-        self._num_bytes = 0
-        self._packs: OrderedDict[str, bytes] = OrderedDict()
-        self._lock = threading.Lock()
+    Rows are looked up in batches: name what will be asked for in `prefetch`. Raises StorageDamaged for a part that
+    is not there, can't be unpacked or is not what its digest says.
+    """
 
-    def read(self, pack: str) -> bytes:
-        """Raises BlobNotFound."""
-        with self._lock:
-            data = self._packs.get(pack)
-            if data is not None:
-                self._packs.move_to_end(pack)
-                return data
-        data = self._blobs.get(pack)
-        with self._lock:
-            if pack not in self._packs and len(data) <= self._num_bytes_max:
-                self._packs[pack] = data
-                self._num_bytes += len(data)
-            while self._num_bytes > self._num_bytes_max:
-                self._num_bytes -= len(self._packs.popitem(last=False)[1])
+    def __init__(self, store: Store, packs: PackCache, organisation_id: str, ahead: Iterable[str] = ()) -> None:
+        self._store = store
+        self._packs = packs
+        self._organisation_id = organisation_id
+        self._rows: dict[str, Part] = {}
+        self.prefetch(ahead)
+
+    def prefetch(self, digests: Iterable[str]) -> None:
+        """Locate parts, and what their patches lie on, with one query per level of patches."""
+        wanted = {digest for digest in digests if digest not in self._rows}
+        while wanted:
+            found = self._store.parts(self._organisation_id, wanted)
+            self._rows.update(found)
+            wanted = {p.base for p in found.values() if p.base is not None and p.base not in self._rows}
+
+    def parts(self, digests: Iterable[str]) -> dict[str, Part]:
+        """Where those of `digests` that are stored lie."""
+        asked = list(digests)
+        self.prefetch(asked)
+        return {digest: self._rows[digest] for digest in asked if digest in self._rows}
+
+    def part(self, digest: str) -> Part:
+        if digest not in self._rows:
+            self.prefetch([digest])
+        part = self._rows.get(digest)
+        if part is None:
+            raise StorageDamaged(f"the part {digest} is named, but not stored", field="digest", value=digest)
+        return part
+
+    def __call__(self, digest: str) -> bytes:
+        return self.node(digest)
+
+    def node(self, digest: str) -> bytes:
+        """The bytes of a node or of any other part that is no tile."""
+        key = (self._organisation_id, digest)
+        data = self._packs.nodes.get(key)
+        if data is None:
+            part = self.part(digest)
+            data = self._checked(part, lambda: self._unpacked(part))
+            if digest_of(data) != digest:
+                raise _damaged(part, f"its bytes have the digest {digest_of(data)}")
+            self._packs.nodes.put(key, data, len(data))
         return data
 
+    def tile(self, digest: str) -> LabelMap:
+        """The pixels (H, W) of a tile in their narrowest dtype; not to be written to."""
+        key = (self._organisation_id, digest)
+        tile_HW = self._packs.tiles.get(key)
+        if tile_HW is None:
+            part = self.part(digest)
+            tile_HW = self._checked(part, lambda: self._decoded(part))
+            tile_HW.flags.writeable = False
+            self._packs.tiles.put(key, tile_HW, tile_HW.nbytes)
+        return tile_HW
 
-def reader(store: Store, packs: PackCache, organisation_id: str, ahead: Iterable[str] = ()) -> ReadPart:
-    """`read(digest) -> bytes`. The parts named in `ahead` are located in one query.
+    def put_node(self, data: bytes, base: str | None = None) -> str:
+        raise AssertionError("this reader writes nothing: use NewParts")
 
-    It raises KeyError for a digest that is not stored: what asks for it is damaged.
-    """
-    known = store.parts(organisation_id, ahead)
+    def put_tile(self, tile_HW: LabelMap, base: str | None = None) -> str:
+        raise AssertionError("this reader writes nothing: use NewParts")
 
-    def read(digest: str) -> bytes:
-        part = known.get(digest)
-        if part is None:
-            part = known[digest] = store.parts(organisation_id, [digest])[digest]
-        return packs.read(part.pack)[part.offset : part.offset + part.size_bytes]
+    def stored(self, part: Part) -> bytes:
+        """The bytes of a part as they lie in their pack. Raises StorageDamaged."""
+        try:
+            data = self._packs.read(part.pack)
+        except BlobNotFound:
+            raise _damaged(part, "the pack is not there") from None
+        if part.offset + part.size_bytes > len(data):
+            raise _damaged(part, f"the pack ends after {len(data)} bytes")
+        return data[part.offset : part.offset + part.size_bytes]
 
-    return read
+    def _unpacked(self, part: Part) -> bytes:
+        base = None if part.base is None else self.node(part.base)
+        return decompress(part.encoding, self.stored(part), base)
+
+    def _decoded(self, part: Part) -> LabelMap:
+        data = self.stored(part)
+        if part.base is None:
+            return codec.decode(data)
+        return codec.decode_patch(data, self.tile(part.base))
+
+    def _checked(self, part: Part, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except (DamagedData, MaskError) as error:
+            raise _damaged(part, str(error)) from error
+
+
+def _damaged(part: Part, reason: str) -> StorageDamaged:
+    return StorageDamaged(
+        f"the {part.kind} {part.digest} (pack {part.pack}, byte {part.offset}) is damaged: {reason}",
+        field="digest",
+        value=part.digest,
+        remedy="`terrazzo storage verify` names the samples that need it; restore the pack from a backup",
+    )
+
+
+def reader(store: Store, packs: PackCache, organisation_id: str, ahead: Iterable[str] = ()) -> PartsReader:
+    """A reader of an organisation's parts. The parts named in `ahead` are located in one query."""
+    return PartsReader(store, packs, organisation_id, ahead)
+
+
+@dataclass
+class _Pending:
+    """A part that was put: its bytes or its pixels, and the part that it replaces."""
+
+    kind: Kind
+    data: bytes
+    tile_HW: LabelMap | None
+    base: str | None
 
 
 class NewParts:
     """Collects parts, then stores those that are new: blobs first, and their rows in a transaction.
 
-    `put` -> `write_blobs` (outside the transaction where there is a choice) -> `add_rows`.
+    `put` -> `write_blobs` (outside the transaction where there is a choice) -> `add_rows`. Given a reader, a part
+    may be stored as a patch on the one it replaces (`base`), where that is smaller; and this is a whole `Parts`.
     """
 
-    def __init__(self) -> None:
-        self._data: dict[str, bytes] = {}
+    def __init__(self, read: PartsReader | None = None) -> None:
+        self._read = read
+        self._pending: dict[str, _Pending] = {}
+        self._pending_pixel_bytes = 0
+        self._new: dict[str, Encoded] = {}
+        self._known: dict[str, Part] = {}
+        self._packs: list[Pack] = []
         self._rows: list[Part] = []
+        self._tiles: dict[str, LabelMap] = {}
+        # (digest, base) of every put, in order: what each of several masks put is told apart by it.
+        self.log: list[tuple[str, str | None]] = []
 
-    def put(self, data: bytes) -> str:
-        digest = content_hash(data)
-        self._data[digest] = data
+    # writing
+
+    def put(self, data: bytes, base: str | None = None, kind: Kind = "tree") -> str:
+        """Keep bytes under their digest. `base` is the part that they replace: the two are much alike."""
+        digest = digest_of(data)
+        self._take(digest, _Pending(kind, data, None, base))
         return digest
+
+    def put_node(self, data: bytes, base: str | None = None) -> str:
+        return self.put(data, base, "node")
+
+    def put_tile(self, tile_HW: LabelMap, base: str | None = None) -> str:
+        digest = tile_digest(tile_HW)
+        if self._take(digest, _Pending("tile", b"", tile_HW, base)):
+            self._pending_pixel_bytes += tile_HW.nbytes
+            if self._pending_pixel_bytes > PIXEL_BYTES_MAX and self._read is not None:
+                self._encode(self._read.parts)
+        return digest
+
+    def _take(self, digest: str, pending: _Pending) -> bool:
+        self.log.append((digest, pending.base))
+        if digest in self._pending or digest in self._new or digest in self._known:
+            return False
+        self._pending[digest] = pending
+        return True
+
+    def forget(self, mark: int) -> None:
+        """Take back what was put since the log had `mark` lines (a mask that was refused)."""
+        kept = {digest for digest, _ in self.log[:mark]}
+        for digest, _ in self.log[mark:]:
+            if digest not in kept:
+                self._pending.pop(digest, None)
+                self._new.pop(digest, None)
+        del self.log[mark:]
+
+    # reading, so that a mask can be painted on twice before it is stored
+
+    def node(self, digest: str) -> bytes:
+        pending = self._pending.get(digest)
+        if pending is not None:
+            return pending.data
+        new = self._new.get(digest)
+        if new is not None:
+            return decompress(new.encoding, new.data, None if new.base is None else self.node(new.base))
+        return self._reader().node(digest)
+
+    def tile(self, digest: str) -> LabelMap:
+        pending = self._pending.get(digest)
+        if pending is not None and pending.tile_HW is not None:
+            return pending.tile_HW
+        new = self._new.get(digest)
+        if new is not None:
+            if new.base is not None:
+                return codec.decode_patch(new.data, self.tile(new.base))
+            return codec.decode(new.data)
+        return self._reader().tile(digest)
+
+    def prefetch(self, digests: Iterable[str]) -> None:
+        if self._read is not None:
+            mine = (self._pending, self._new)
+            self._read.prefetch(d for d in digests if not any(d in parts for parts in mine))
+
+    def _reader(self) -> PartsReader:
+        assert self._read is not None, "a base was named that this was given no reader for"
+        return self._read
+
+    # storing
 
     def write_blobs(self, store: Store, blobs: Blobs, organisation_id: str) -> int:
         """Store what `store` does not know yet. Returns how many bytes that was. Raises StorageFull."""
-        known = store.parts(organisation_id, self._data)
-        new = {digest: data for digest, data in self._data.items() if digest not in known}
-        for digests in group(new):
-            pack = blobs.put(b"".join(new[digest] for digest in digests))
-            offset = 0
-            for digest in digests:
-                self._rows.append(Part(digest, pack, offset, len(new[digest])))
-                offset += len(new[digest])
-        return sum(len(data) for data in new.values())
+        self._encode(lambda digests: store.parts(organisation_id, digests))
+        waiting = list(self._new.values())[len(self._rows) :]
+        num_bytes = 0
+        for parts in group(waiting):
+            data, offsets = write_pack(parts)
+            pack = blobs.put(data)
+            # Only tiles gain by being packed small later.
+            settled = not any(part.encoding == "fast" for part in parts)
+            self._packs.append(Pack(pack, len(data), settled, blobs.stored_at(pack)))
+            for part, offset in zip(parts, offsets, strict=True):
+                self._rows.append(_placed(part, pack, offset))
+            num_bytes += sum(len(part.data) for part in parts)
+        return num_bytes
 
     def add_rows(self, store: Store, organisation_id: str) -> None:
-        store.add_parts(organisation_id, self._rows)
+        store.add_parts(organisation_id, self._packs, self._rows)
+
+    def sizes(self, mark: int = 0, end: int | None = None) -> tuple[int, int]:
+        """(bytes of the parts put between two lines of the log less those that they replace, bytes new here).
+
+        After `write_blobs`. A part that was stored before counts in the first number alone.
+        """
+        lines = self.log[mark:end]
+        mine = {digest for digest, _ in lines}
+        replaced = {base for _, base in lines if base is not None} - mine
+        held = sum(self._size_of(digest) for digest in mine) - sum(self._size_of(base) for base in replaced)
+        earlier = {digest for digest, _ in self.log[:mark]} if mark else set()
+        fresh = sum(len(self._new[digest].data) for digest in mine - earlier if digest in self._new)
+        return held, fresh
+
+    def _size_of(self, digest: str) -> int:
+        if digest in self._new:
+            return len(self._new[digest].data)
+        known = self._known.get(digest)
+        if known is None and self._read is not None:
+            known = self._read.parts([digest]).get(digest)
+        return 0 if known is None else known.size_bytes
+
+    # encoding
+
+    def _encode(self, known: Callable[[Iterable[str]], Mapping[str, Part]]) -> None:
+        """Look all that waits up in one query, and encode what is new."""
+        found = known(self._pending)
+        if self._read is not None:
+            new = [pending for digest, pending in self._pending.items() if digest not in found]
+            self.prefetch([pending.base for pending in new if pending.base is not None])
+        while self._pending:
+            digest = next(iter(self._pending))
+            if digest in found:
+                self._known[digest] = found[digest]
+                del self._pending[digest]
+                continue
+            self._new[digest] = self._encoded(digest, self._pending.pop(digest))
+        self._pending_pixel_bytes = 0
+        self._tiles.clear()
+
+    def _encoded(self, digest: str, pending: _Pending) -> Encoded:
+        base, depth = self._base_of(pending.base, pending.kind)
+        encoding: Encoding
+        if pending.tile_HW is None:
+            encoding, data = compress(pending.data, None if base is None else self.node(base))
+        else:
+            encoding, data = self._packed_tile(pending.tile_HW, base)
+            self._tiles[digest] = pending.tile_HW
+        if encoding not in ("zstd_patch", "patch"):
+            base, depth = None, 0
+        return Encoded(digest, pending.kind, encoding, base, depth, data)
+
+    def _packed_tile(self, tile_HW: LabelMap, base: str | None) -> tuple[Encoding, bytes]:
+        if base is None or not hasattr(codec, "encode_patch"):
+            return "fast", codec.encode(tile_HW, "fast")
+        base_HW = self._tiles[base] if base in self._tiles else self.tile(base)
+        if base_HW.shape != tile_HW.shape:
+            return "fast", codec.encode(tile_HW, "fast")
+        patch = codec.encode_patch(tile_HW, base_HW)
+        if len(patch) < _GOOD_SHARE * self._whole_size(base):
+            return "patch", patch
+        whole = codec.encode(tile_HW, "fast")
+        return ("patch", patch) if len(patch) < len(whole) else ("fast", whole)
+
+    def _base_of(self, base: str | None, kind: Kind) -> tuple[str | None, int]:
+        """(what to lay a patch on, its depth): the replaced part, or the whole part at the end of a full chain."""
+        if base is None:
+            return None, 0
+        found = self._stored(base)
+        if found is None or (found.kind == "tile") != (kind == "tile"):
+            return None, 0
+        if found.depth < DEPTH_MAX:
+            return base, found.depth + 1
+        while found is not None and found.base is not None:
+            base, found = found.base, self._stored(found.base)
+        return (base, 1) if found is not None else (None, 0)
+
+    def _stored(self, digest: str) -> Encoded | Part | None:
+        """A part that a patch may lie on: stored already, or just before in this very write."""
+        mine = self._new.get(digest) or self._known.get(digest)
+        if mine is not None:
+            return mine
+        return None if self._read is None else self._read.parts([digest]).get(digest)
+
+    def _whole_size(self, digest: str) -> int:
+        """Encoded size of the whole part at the end of a chain of patches."""
+        found = self._stored(digest)
+        while found is not None and found.base is not None:
+            found = self._stored(found.base)
+        if found is None:
+            return 0
+        return len(found.data) if isinstance(found, Encoded) else found.size_bytes
+
+
+def _placed(part: Encoded, pack: str, offset: int) -> Part:
+    return Part(part.digest, part.kind, part.encoding, part.base, part.depth, pack, offset, len(part.data))

@@ -1,0 +1,103 @@
+"""How the bytes of nodes and other small things are stored: raw, compressed, or as a patch on an older version.
+
+A patch is a zstd frame whose dictionary is the older version's bytes (zstd calls that `--patch-from`): what is the
+same in both costs next to nothing. Frames have no magic number, and their length stands before them (varint), so
+that a reader allocates what was said and no more. Tiles have encodings of their own (`terrazzo_masks.codec`).
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from terrazzo_mask_storage.domain.packs import Encoding, read_varint, varint
+
+if TYPE_CHECKING:
+    import zstandard
+
+DATA_BYTES_MAX = 2**28
+# Below this nothing is gained by compression.
+_RAW_BYTES_MAX = 48
+# A patch of less than this share is taken without trying what plain compression gives.
+_GOOD_SHARE = 0.5
+_local = threading.local()
+
+
+class DamagedData(ValueError):
+    """These bytes can't be what the table says that they are."""
+
+
+def compress(data: bytes, base: bytes | None = None) -> tuple[Encoding, bytes]:
+    """The smallest of: raw, zstd, and (given the older version's bytes) a patch on them."""
+    if len(data) <= _RAW_BYTES_MAX and base is None:
+        return "raw", data
+    best: tuple[Encoding, bytes] = "raw", data
+    if base:
+        patch = varint(len(data)) + _with_base(data, base)
+        if len(patch) < len(data) * _GOOD_SHARE:
+            return "zstd_patch", patch
+        best = min(best, ("zstd_patch", patch), key=lambda found: len(found[1]))
+    packed = varint(len(data)) + _plain_compressor().compress(data)
+    return min(best, ("zstd", packed), key=lambda found: len(found[1]))
+
+
+def decompress(encoding: Encoding, data: bytes, base: bytes | None = None) -> bytes:
+    """What `compress` was given. Raises DamagedData."""
+    import zstandard
+
+    if encoding == "raw":
+        return data
+    try:
+        size_bytes, start = read_varint(data, 0)
+    except ValueError as error:
+        raise DamagedData(str(error)) from error
+    if size_bytes > DATA_BYTES_MAX:
+        raise DamagedData(f"it says that it unpacks to {size_bytes} bytes: {DATA_BYTES_MAX} are allowed")
+    dictionary = None
+    if encoding == "zstd_patch":
+        if base is None:
+            raise DamagedData("a patch without its base")
+        dictionary = zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    reader = zstandard.ZstdDecompressor(dict_data=dictionary, format=zstandard.FORMAT_ZSTD1_MAGICLESS)
+    try:
+        out = reader.decompress(data[start:], max_output_size=max(1, size_bytes))
+    except zstandard.ZstdError as error:
+        raise DamagedData(f"it can't be unpacked: {error}") from error
+    if len(out) != size_bytes:
+        raise DamagedData(f"it unpacks to {len(out)} bytes instead of {size_bytes}")
+    return out
+
+
+@lru_cache(maxsize=64)
+def _parameters(level: int, size_class: int) -> zstandard.ZstdCompressionParameters:
+    import zstandard
+
+    return zstandard.ZstdCompressionParameters.from_level(
+        level,
+        source_size=1 << size_class,
+        dict_size=1 << size_class,
+        format=zstandard.FORMAT_ZSTD1_MAGICLESS,
+        write_content_size=0,
+        write_checksum=0,
+        write_dict_id=0,
+    )
+
+
+def _plain_compressor() -> zstandard.ZstdCompressor:
+    import zstandard
+
+    found: zstandard.ZstdCompressor | None = getattr(_local, "plain", None)
+    if found is None:
+        found = _local.plain = zstandard.ZstdCompressor(compression_params=_parameters(3, 16))
+    return found
+
+
+def _with_base(data: bytes, base: bytes) -> bytes:
+    import zstandard
+
+    size_class = min(max(len(data) + len(base), 2**10).bit_length(), 27)
+    dictionary = zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    return zstandard.ZstdCompressor(compression_params=_parameters(3, size_class), dict_data=dictionary).compress(
+        data
+    )

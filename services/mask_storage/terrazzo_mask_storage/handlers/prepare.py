@@ -1,0 +1,127 @@
+"""Label maps become stored masks: tiles and nodes first, as blobs; then rows, in a transaction.
+
+One mask: `prepare`, then `PreparedMask.add`. Many (an import): `prepare_many`, then `add_all`; they share one
+look-up of what is stored already, one pack and one statement per table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from terrazzo_mask_storage.domain.blame import Origin
+from terrazzo_mask_storage.domain.labels import first_stray
+from terrazzo_mask_storage.handlers.deps import Deps
+from terrazzo_mask_storage.handlers.parts import NewParts, PartsReader
+from terrazzo_mask_storage.ports import Mask, Scope, Store
+from terrazzo_masks import tiles
+from terrazzo_schema.errors import Unprocessable
+from terrazzo_schema.ontology import UNLABELLED, Ontology
+
+
+@dataclass(frozen=True)
+class PreparedMask:
+    """A label map whose tiles are stored and whose rows are not: `add` does those in a transaction."""
+
+    mask: Mask
+    new_bytes: int
+    parts: NewParts
+
+    def add(self, store: Store, scope: Scope, sample_id: str, origin: Origin) -> None:
+        add_all(store, scope, [(self, sample_id, origin)])
+
+
+def add_all(store: Store, scope: Scope, rows: Iterable[tuple[PreparedMask, str, Origin]]) -> None:
+    """The rows of many prepared masks: (mask, its sample, where it comes from)."""
+    listed = list(rows)
+    for parts in {id(prepared.parts): prepared.parts for prepared, _, _ in listed}.values():
+        parts.add_rows(store, scope.organisation_id)
+    store.add_masks(scope, [prepared.mask for prepared, _, _ in listed])
+    store.add_origins(scope, [(prepared.mask.mask_id, sample, origin) for prepared, sample, origin in listed])
+
+
+def refuse_unknown_classes(labels_HW: NDArray[Any], counts: Mapping[int, int], ontology: Ontology) -> None:
+    """Raises Unprocessable that names the first pixel of an id that is no class."""
+    stray = first_stray(labels_HW, (UNLABELLED, *ontology.ids), counts)
+    if stray is not None:
+        raise Unprocessable(
+            f"class id {stray.value} (first at row {stray.y}, column {stray.x}; {stray.num_pixels} pixels) "
+            f"is no class of the ontology {ontology.name!r}",
+            field="body",
+            value=stray.value,
+            remedy="use the ids of the project's ontology, and 0 for unlabelled",
+        )
+
+
+def prepare(
+    deps: Deps, scope: Scope, labels_HW: NDArray[Any], ontology: Ontology, base_id: str | None = None
+) -> PreparedMask:
+    """Store a label map's new tiles; `base_id` is the mask that it is a new version of.
+
+    Raises Unprocessable that names the first pixel of an id that is no class, StorageFull.
+    """
+    [prepared] = prepare_many(deps, scope, [(labels_HW, base_id)], ontology)
+    if isinstance(prepared, Unprocessable):
+        raise prepared
+    return prepared
+
+
+def prepare_many(
+    deps: Deps, scope: Scope, maps: Iterable[tuple[NDArray[Any], str | None]], ontology: Ontology
+) -> list[PreparedMask | Unprocessable]:
+    """Store the new tiles of many label maps (H, W), each with the mask that it is a new version of, or None.
+
+    In their order; a map with an id that is no class is refused alone, as the error that `prepare` would raise.
+    Raises StorageFull.
+    """
+    with deps.uow.read() as store:
+        batch = Batch(deps, store, scope)
+        found: list[tuple[tiles.Manifest, Mask | None, int, int] | Unprocessable] = []
+        for labels_HW, base_id in maps:
+            found.append(batch.build(labels_HW, ontology, base_id))
+        return batch.stored(found)
+
+
+Built = tuple[tiles.Manifest, Mask | None, int, int]
+
+
+class Batch:
+    """Manifests that are made together. `Built` is (manifest, base, first and last line of the parts' log)."""
+
+    def __init__(self, deps: Deps, store: Store, scope: Scope) -> None:
+        self._deps, self._store, self._scope = deps, store, scope
+        self.parts = NewParts(PartsReader(store, deps.packs, scope.organisation_id))
+
+    def build(self, labels_HW: NDArray[Any], ontology: Ontology, base_id: str | None) -> Built | Unprocessable:
+        mark = len(self.parts.log)
+        base = self._store.mask(self._scope, base_id) if base_id is not None else None
+        old = tiles.load(base.mask_id, self.parts) if base is not None else None
+        manifest = tiles.build(labels_HW, self.parts, base=old)
+        try:
+            refuse_unknown_classes(labels_HW, manifest.counts, ontology)
+        except Unprocessable as error:
+            self.parts.forget(mark)
+            return error
+        return manifest, base, mark, len(self.parts.log)
+
+    def stored(self, found: Sequence[Built | Unprocessable]) -> list[PreparedMask | Unprocessable]:
+        """Write the blobs of all that was built."""
+        self.parts.write_blobs(self._store, self._deps.blobs, self._scope.organisation_id)
+        return [row if isinstance(row, Unprocessable) else self._prepared(*row) for row in found]
+
+    def _prepared(self, manifest: tiles.Manifest, base: Mask | None, mark: int, end: int) -> PreparedMask:
+        held, fresh = self.parts.sizes(mark, end)
+        if base is not None and (base.height, base.width) == (manifest.height, manifest.width):
+            held += base.size_bytes
+        mask = Mask(
+            manifest.digest,
+            manifest.height,
+            manifest.width,
+            manifest.dtype,
+            manifest.counts,
+            max(held, len(manifest.data)),
+        )
+        return PreparedMask(mask, fresh, self.parts)
