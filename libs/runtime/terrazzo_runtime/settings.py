@@ -35,7 +35,17 @@ class Settings(BaseModel):
     model_repository: Path | None = Field(None, description="model repository; null: models/ in data_dir")
     max_image_bytes: int = Field(256 * 2**20, ge=1, description="largest image file that is taken, bytes")
     max_image_pixels: int = Field(400_000_000, ge=1, description="largest image that is decoded, pixels")
+    max_mask_pixels: int = Field(2**40, ge=1, description="largest blank mask that is made, pixels")
     max_body_bytes: int = Field(512 * 2**20, ge=1, description="largest request body, bytes")
+    repack_after_s: int = Field(
+        600, ge=0, description="age at which what was stored fast is packed small in the background, seconds"
+    )
+    gc_grace_hours: int = Field(
+        24, ge=1, description="how long a pack that nothing refers to is kept; no write may take longer, hours"
+    )
+    gc_every_hours: int = Field(
+        6, ge=0, description="how often unreferenced packs are looked for; 0: only when asked, hours"
+    )
     bus_duplicate_share: float = Field(
         0.0,
         ge=0.0,
@@ -48,6 +58,10 @@ class Settings(BaseModel):
         0.05, gt=0, description="wait before the second try; doubles each time, seconds"
     )
     inbox_keep_days: int = Field(30, ge=1, description="how long handled event ids are remembered, days")
+    gate_functions: dict[str, str] = Field(
+        default_factory=dict,
+        description="JSON: name -> module:function, custom gates beside the entry points of terrazzo.gates",
+    )
     inference_threads: int = Field(0, ge=0, description="CPU threads of the in-process runtime; 0: all cores")
     training_threads: int = Field(0, ge=0, description="CPU threads of a local training run; 0: all cores")
     training_processes: int = Field(1, ge=1, description="processes of a local training run (torchrun)")
@@ -72,7 +86,7 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: obj
         text = environment.get(f"TERRAZZO_{name.upper()}")
         if text is not None:
             try:
-                values[name] = json.loads(text) if name == "service_urls" else text
+                values[name] = json.loads(text) if name in ("service_urls", "gate_functions") else text
             except json.JSONDecodeError as error:
                 raise BadRequest(
                     f"TERRAZZO_{name.upper()} is not JSON: {error}", field=name, value=text

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 from terrazzo_schema.rest.base import Command, Hash, Text, View
 
 RefName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")]
-MaskSource = Literal["submission", "consensus", "adjudication", "audit", "prediction", "import"]
+MaskSource = Literal["submission", "consensus", "adjudication", "audit", "merge", "prediction", "import"]
 ExportFormat = Literal["index", "coco", "cityscapes"]
 
 
@@ -61,6 +61,27 @@ class Provenance(Command):
     submission_id: Annotated[str, Field(max_length=100)] | None = None
     parent_mask_id: Hash | None = None
     source_mask_ids: Annotated[list[Hash], Field(max_length=64)] = Field(default_factory=list)
+
+
+class BlankCreate(Command):
+    """A mask of one class, of any size that the system takes; it is painted on by regions."""
+
+    height: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    width: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    class_id: Annotated[int, Field(ge=0, le=65_535)] = 0
+    provenance: Provenance | None = None
+
+
+class MaskTile(View):
+    """One tile of a stored mask: its place in pixels, and its pixels per class."""
+
+    row: int
+    col: int
+    y: int
+    x: int
+    height: int
+    width: int
+    counts: dict[int, int] = Field(description="class id -> pixels")
 
 
 class StageItem(Command):

@@ -6,7 +6,7 @@ look-up of what is stored already, one pack and one statement per table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +106,13 @@ class Batch:
             self.parts.forget(mark)
             return error
         return manifest, base, mark, len(self.parts.log)
+
+    def finish(self, make: Callable[[NewParts], tiles.Manifest], base: Mask | None = None) -> PreparedMask:
+        """One manifest, made by `make(parts)`, with its blobs written. Raises StorageFull, and what `make` raises."""
+        mark = len(self.parts.log)
+        manifest = make(self.parts)
+        self.parts.write_blobs(self._store, self._deps.blobs, self._scope.organisation_id)
+        return self._prepared(manifest, base, mark, len(self.parts.log))
 
     def stored(self, found: Sequence[Built | Unprocessable]) -> list[PreparedMask | Unprocessable]:
         """Write the blobs of all that was built."""
