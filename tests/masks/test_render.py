@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from masks.downsampling import downsampled
 
 from terrazzo_masks.errors import UnsupportedMask
 from terrazzo_masks.formats import colorize, downsample_mode
@@ -26,6 +27,20 @@ def test_colours_come_from_the_palette_and_a_missing_one_is_loud() -> None:
 def test_a_palette_out_of_range_is_refused(palette: dict) -> None:
     with pytest.raises(UnsupportedMask, match="palette entry"):
         colorize(np.zeros((2, 2), np.uint8), palette)
+
+
+@given(
+    labels_HW=hnp.arrays(
+        st.sampled_from([np.uint8, np.uint16]),
+        hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=20),
+        elements=st.integers(0, 5),
+        fill=st.just(1),
+    ),
+    factor=st.integers(2, 6),
+)
+@settings(deadline=None, max_examples=100)
+def test_the_kernel_follows_the_rule_as_it_is_written_down(labels_HW: LabelMap, factor: int) -> None:
+    np.testing.assert_array_equal(downsample_mode(labels_HW, factor), downsampled(labels_HW, factor))
 
 
 @given(

@@ -1,13 +1,11 @@
 """Children of a node, tiles and nodes, read from a store with every check, and stored where they are new."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from terrazzo_masks.errors import CorruptMask
-from terrazzo_masks.labels import LabelMap, dtype_for
+from terrazzo_masks.labels import LabelMap, class_pixels, dtype_for
 from terrazzo_masks.manifest import (
     FANOUT,
     MIXED,
@@ -66,7 +64,7 @@ def read_tile(parts: Parts, parent: Node, child: int) -> LabelMap:
     if tile_digest(tile_HW) != digest:
         raise CorruptMask(f"tile {digest}: its pixels have another digest")
     said = parent.entry(child)
-    ids_K, pixels_K = count_tile(narrowest(tile_HW))
+    ids_K, pixels_K = class_pixels(narrowest(tile_HW))
     if not np.array_equal(ids_K, said.ids_K) or not np.array_equal(pixels_K, said.pixels_K):
         raise CorruptMask(f"tile {digest} holds other classes or pixel counts than its node says")
     return tile_HW
@@ -82,7 +80,7 @@ def announce(parts: Parts, node: Node, children: Iterable[int]) -> None:
 def store_tile(parts: Parts, tile_HW: LabelMap, old: Entry | None) -> Entry:
     """The entry of a tile; it is handed to the store unless it is of one class or the one that it replaces."""
     pixels_HW = narrowest(tile_HW)
-    ids_K, pixels_K = count_tile(pixels_HW)
+    ids_K, pixels_K = class_pixels(pixels_HW)
     if ids_K.size == 1:
         return Entry(int(ids_K[0]), b"", ids_K, pixels_K)
     base = old.digest.hex() if old is not None and old.digest else None
@@ -110,22 +108,3 @@ def store_root(parts: Parts, root: Node, old: Manifest | None) -> Manifest:
     if old is None or manifest.data != old.data:
         parts.put_node(manifest.data, None if old is None else old.digest)
     return manifest
-
-
-def count_tile(pixels_HW: LabelMap) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """(ids, pixels) of a C-contiguous tile, by rising id."""
-    from terrazzo_masks.kernels.counting import count_bytes, count_pairs_of_bytes
-
-    flat: NDArray[Any] = pixels_HW.reshape(-1)
-    if flat.__array_interface__["data"][0] % 8:
-        flat = flat.copy()  # a word must begin where the machine reads one
-    wide = flat.dtype.itemsize == 2
-    num_in_words = flat.size & (-4 if wide else -8)
-    words_W, rest_P = flat[:num_in_words].view(np.uint64), flat[num_in_words:]
-    counts_K = np.zeros(65536 if wide else 256, np.int64)
-    if wide:
-        count_pairs_of_bytes(words_W, rest_P, counts_K)
-    else:
-        count_bytes(words_W, rest_P, counts_K)
-    ids_K = np.flatnonzero(counts_K)
-    return ids_K.astype(np.int32), counts_K[ids_K]

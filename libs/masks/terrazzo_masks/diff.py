@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from terrazzo_masks.boxes import Box
 from terrazzo_masks.children import announce, read_child, read_tile
 from terrazzo_masks.errors import ShapeMismatch
-from terrazzo_masks.labels import LabelMap, require_labels, require_same_shape
+from terrazzo_masks.labels import LabelMap, as_words, require_labels, require_same_shape
 from terrazzo_masks.manifest import MIXED, Manifest, Node
 from terrazzo_masks.parts import Parts
 from terrazzo_masks.tiles import read_region
@@ -54,22 +54,15 @@ def change_between(old_HW: LabelMap, new_HW: LabelMap, y: int, x: int) -> Change
     from terrazzo_masks.kernels.changes import pair_counts
 
     dtype = np.promote_types(old_HW.dtype, new_HW.dtype)
-    old_W, old_R = _words(old_HW, dtype)
-    new_W, new_R = _words(new_HW, dtype)
-    keys_N, pixels_N, limits = pair_counts(old_W, new_W, 8 * dtype.itemsize, old_R, new_R, old_HW.shape[1])
+    old_W, old_R = as_words(old_HW, dtype)
+    new_W, new_R = as_words(new_HW, dtype)
+    keys_N, pixels_N, limits = pair_counts(
+        old_W, new_W, 8 * dtype.itemsize, old_R.astype(np.uint16), new_R.astype(np.uint16), old_HW.shape[1]
+    )
     if keys_N.size == 0:
         return None
     top, bottom, left, right = limits.tolist()
     return Change(keys_N, pixels_N, Box(y + top, x + left, bottom - top + 1, right - left + 1))
-
-
-def _words(labels_HW: LabelMap, dtype: np.dtype[Any]) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
-    """The pixels as 64-bit words, and those left over."""
-    flat: NDArray[Any] = np.ascontiguousarray(labels_HW, dtype=dtype).reshape(-1)
-    if flat.__array_interface__["data"][0] % 8:
-        flat = flat.copy()  # a word must begin where the machine reads one
-    num_in_words = flat.size & (-8 // dtype.itemsize)
-    return flat[:num_in_words].view(np.uint64), flat[num_in_words:].astype(np.uint16)
 
 
 def diff_manifests(old: Manifest, new: Manifest, parts: Parts) -> ManifestDiff:

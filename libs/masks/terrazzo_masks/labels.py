@@ -57,8 +57,32 @@ def dtype_for(class_id_max: int) -> np.dtype[np.uint8 | np.uint16]:
 
 def count_classes(labels_HW: LabelMap) -> dict[int, int]:
     """Pixels of each class id that occurs, by rising id; 0 (unlabelled) is counted too."""
-    counts = np.bincount(labels_HW.ravel())
-    return {int(class_id): int(counts[class_id]) for class_id in np.flatnonzero(counts)}
+    ids_K, pixels_K = class_pixels(labels_HW)
+    return dict(zip(ids_K.tolist(), pixels_K.tolist(), strict=True))
+
+
+def class_pixels(labels_HW: LabelMap) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """(ids, pixels) of the classes that occur, by rising id."""
+    from terrazzo_masks.kernels.counting import count_bytes, count_pairs_of_bytes
+
+    wide = labels_HW.dtype.itemsize == 2
+    words_W, rest_P = as_words(labels_HW, np.dtype(np.uint16 if wide else np.uint8))
+    counts_K = np.zeros(65536 if wide else 256, np.int64)
+    if wide:
+        count_pairs_of_bytes(words_W, rest_P, counts_K)
+    else:
+        count_bytes(words_W, rest_P, counts_K)
+    ids_K = np.flatnonzero(counts_K)
+    return ids_K.astype(np.int32), counts_K[ids_K]
+
+
+def as_words(labels_HW: LabelMap, dtype: np.dtype[Any]) -> tuple[NDArray[np.uint64], NDArray[Any]]:
+    """The pixels in row-major order as 64-bit words of `dtype`, and those left over; views where they can be."""
+    flat: NDArray[Any] = np.ascontiguousarray(labels_HW, dtype=dtype).reshape(-1)
+    if flat.__array_interface__["data"][0] % 8:
+        flat = flat.copy()  # a word must begin where the machine reads one
+    num_in_words = flat.size & (-8 // dtype.itemsize)
+    return flat[:num_in_words].view(np.uint64), flat[num_in_words:]
 
 
 def index_table(class_ids: Sequence[int], absent: int) -> NDArray[np.int64]:

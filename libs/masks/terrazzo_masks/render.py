@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo_masks.errors import UnsupportedMask
-from terrazzo_masks.labels import LabelMap, require_labels
+from terrazzo_masks.labels import LabelMap, class_pixels, require_labels
 
 Color = tuple[int, int, int]
 Palette = Mapping[int, Color]
@@ -56,70 +56,23 @@ def downsample_mode(labels_HW: LabelMap, factor: int) -> LabelMap:
         raise UnsupportedMask(f"factor is {factor}: 1 or more is wanted")
     if factor == 1:
         return labels_HW.copy()
-    rarity = _rarity(labels_HW)
-    rows, cols = -(-labels_HW.shape[0] // factor), -(-labels_HW.shape[1] // factor)
-    out_HW: LabelMap = np.ascontiguousarray(labels_HW[::factor, ::factor])
-    block, class_id, pixels = _mixed_blocks(labels_HW, factor)
-    if block.size == 0:
-        return out_HW
-    rare = rarity[class_id]
+    from terrazzo_masks.kernels.modes import modes_of_pixels, show_thin
 
-    # Last of each block after sorting by (block, pixels, rarity) is its mode.
-    order = np.lexsort((rare, pixels, block))
-    last = np.append(block[order][1:] != block[order][:-1], True)
-    out_flat = out_HW.ravel()
-    out_flat[block[order][last]] = class_id[order][last]
-
-    area = _block_areas(labels_HW.shape, factor)[block]
-    thin = (pixels * factor >= area) & (class_id != 0) & ~_nearby(out_HW, rows, cols, block, class_id)
-    block, class_id, rare = block[thin], class_id[thin], rare[thin]
-    order = np.lexsort((rare, block))
-    out_flat[block[order]] = class_id[order]  # written by rising rarity: the rarest stays
-    return out_HW
+    ids_K, pixels_K = class_pixels(labels_HW)
+    num_ids = 256 if labels_HW.dtype == np.uint8 else 65536
+    rank_I = rarity(ids_K, pixels_K, num_ids)
+    mode_HW, thin_N3 = modes_of_pixels(np.ascontiguousarray(labels_HW), factor, rank_I, num_ids)
+    out_HW = mode_HW.copy()
+    show_thin(out_HW, mode_HW, thin_N3, rank_I)
+    shown_HW: LabelMap = out_HW.astype(labels_HW.dtype)
+    return shown_HW
 
 
-def _rarity(labels_HW: LabelMap) -> NDArray[np.int64]:
-    """Rank of each id 0..65535: the rarer in this map the higher, the lower id higher among equals."""
-    counts = np.bincount(labels_HW.ravel(), minlength=65536)
-    rank = np.empty(65536, dtype=np.int64)
-    rank[np.lexsort((np.arange(65536), counts))] = np.arange(65536)[::-1]
-    return rank
+def rarity(ids_K: NDArray[np.int32], pixels_K: NDArray[np.int64], num_ids: int) -> NDArray[np.int64]:
+    """int64 (num_ids,): rank of each id that occurs, the rarer the higher, the lower id higher among equals.
 
-
-def _mixed_blocks(
-    labels_HW: LabelMap, factor: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """(block, class id, pixels) for each class of each block that has more than one; blocks in row-major order."""
-    height, width = labels_HW.shape
-    starts = np.arange(0, height, factor), np.arange(0, width, factor)
-    low = np.minimum.reduceat(np.minimum.reduceat(labels_HW, starts[0], axis=0), starts[1], axis=1)
-    high = np.maximum.reduceat(np.maximum.reduceat(labels_HW, starts[0], axis=0), starts[1], axis=1)
-    block_row, block_col = np.nonzero(low != high)
-    offset = np.arange(factor)
-    y = (block_row * factor)[:, None, None] + offset[None, :, None]
-    x = (block_col * factor)[:, None, None] + offset[None, None, :]
-    inside = (y < height) & (x < width)
-    values = labels_HW[np.minimum(y, height - 1), np.minimum(x, width - 1)].astype(np.int64)
-    block = np.broadcast_to((block_row * starts[1].size + block_col)[:, None, None], inside.shape)
-    key, pixels = np.unique(block[inside] << 16 | values[inside], return_counts=True)
-    return key >> 16, key & 0xFFFF, pixels
-
-
-def _block_areas(shape: tuple[int, ...], factor: int) -> NDArray[np.int64]:
-    """Pixels of each block in row-major order: the last row and column may be smaller."""
-    rows, cols = (np.minimum(factor, size - np.arange(0, size, factor)) for size in shape)
-    areas: NDArray[np.int64] = np.outer(rows, cols).ravel()
-    return areas
-
-
-def _nearby(
-    mode_HW: LabelMap, rows: int, cols: int, block: NDArray[np.int64], class_id: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Whether the class is the mode of a block in the 3 x 3 around (the block itself counts)."""
-    row, col = block // cols, block % cols
-    found = np.zeros(block.size, dtype=np.bool_)
-    for dy in (-1, 0, 1):
-        for dx in (-1, 0, 1):
-            y, x = np.clip(row + dy, 0, rows - 1), np.clip(col + dx, 0, cols - 1)
-            found |= mode_HW[y, x] == class_id
-    return found
+    `pixels_K` are the pixels of each of `ids_K` in the whole map.
+    """
+    rank_I = np.zeros(num_ids, dtype=np.int64)
+    rank_I[ids_K[np.lexsort((ids_K, pixels_K))]] = np.arange(ids_K.size)[::-1]
+    return rank_I
