@@ -38,6 +38,7 @@ from terrazzo_masks.formats.exchange import (
 )
 from terrazzo_masks.formats.index import index_labels, is_hidden
 from terrazzo_masks.formats.label_files import rgb_png, to_png
+from terrazzo_masks.formats.names import by_name
 from terrazzo_masks.labels import LabelMap
 from terrazzo_masks.render import colorize
 
@@ -134,7 +135,7 @@ def _painted(
         raise CorruptMask(
             f"it is for {document.get('imgHeight')} x {document.get('imgWidth')}, its image is {height} x {width}"
         )
-    by_name = {one.name: one.id for one in classes}
+    ids = by_name(classes)
     from PIL import Image, ImageDraw
 
     canvas = Image.new("I;16", (width, height))
@@ -142,7 +143,7 @@ def _painted(
     for number, entry in enumerate(document["objects"]):
         label = entry.get("label") if isinstance(entry, Mapping) else None
         # Cityscapes: "cargroup" is a crowd of cars.
-        own = by_name.get(str(label), by_name.get(str(label).removesuffix("group")))
+        own = ids.get(str(label), ids.get(str(label).removesuffix("group")))
         if own is None and label not in VOIDS:
             raise UnsupportedMask(f"object {number}: {label!r} is no class of the project")
         draw.polygon(_points(entry.get("polygon"), number), fill=own or 0)

@@ -148,7 +148,7 @@ def _read_png(data: bytes, max_pixels: int) -> LabelMap:
     if len(data) < 33 or data[12:16] != b"IHDR":
         raise CorruptMask("the PNG has no header chunk: it is truncated")
     width, height, depth, color_type = struct.unpack_from(">IIBB", data, 16)
-    _require_size(height, width, max_pixels)
+    require_size(height, width, max_pixels)
     if color_type not in (0, 3):
         kind = {2: "RGB", 4: "gray with alpha", 6: "RGBA"}.get(color_type, f"color type {color_type}")
         raise UnsupportedMask(f"the PNG is {kind}: a label map is {TAKEN}, whose values are class ids")
@@ -169,7 +169,7 @@ def _read_tiff(data: bytes, max_pixels: int) -> LabelMap:
 
     try:
         image = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
-        _require_size(image.height, image.width, max_pixels)
+        require_size(image.height, image.width, max_pixels)
         if image.mode not in ("1", "L", "P", "I;16", "I;16B"):
             raise UnsupportedMask(f"the TIFF has pixels of kind {image.mode}: a label map is {TAKEN}")
         if image.mode in ("1", "L") and image.tag_v2.get(TIFF_PHOTOMETRIC) == MIN_IS_WHITE:
@@ -204,7 +204,7 @@ def _read_npy(data: bytes, max_pixels: int) -> LabelMap:
             f"the .npy array is {dtype or 'not of integers'} {shape}: uint8 or uint16 (H, W) is wanted"
         )
     height, width = shape
-    _require_size(height, width, max_pixels)
+    require_size(height, width, max_pixels)
     num_bytes = height * width * dtype.itemsize
     if len(data) - body != num_bytes:
         raise CorruptMask(
@@ -244,6 +244,7 @@ def _narrowed(values_HW: NDArray[Any]) -> LabelMap:
     return np.ascontiguousarray(values_HW.astype(np.uint8 if high <= 255 else np.uint16))
 
 
-def _require_size(height: int, width: int, max_pixels: int) -> None:
+def require_size(height: int, width: int, max_pixels: int) -> None:
+    """Raise CorruptMask for a stated size without pixels, or with more than `max_pixels`."""
     if height < 1 or width < 1 or height * width > max_pixels:
         raise CorruptMask(f"the file states {height} x {width} pixels: 1 to {max_pixels} are allowed")
