@@ -9,13 +9,13 @@ takes run lengths, compressed or not, and polygons; a later annotation lies over
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from terrazzo_masks.errors import CorruptMask, MaskError, UnsupportedMask
+from terrazzo_masks.errors import CorruptMask, UnsupportedMask
 from terrazzo_masks.formats import rle
 from terrazzo_masks.formats.exchange import (
     Abilities,
@@ -35,13 +35,20 @@ from terrazzo_masks.formats.exchange import (
 )
 from terrazzo_masks.formats.index import IMAGES, picture_member
 from terrazzo_masks.labels import BoolMap, LabelMap
+from terrazzo_masks.outlines import Polygon, rasterize
 
 ANNOTATIONS = "annotations.json"
 ABILITIES = Abilities(hierarchy=True)
+Annotate = Callable[[LabelMap, int], Iterator[dict[str, Any]]]
 
 
 def write(dataset: Dataset, report: Report) -> Iterator[Member]:
-    """Pictures first, then annotations.json bit by bit."""
+    """One annotation for each class of a picture, as run lengths."""
+    return write_annotated(dataset, report, annotations_of)
+
+
+def write_annotated(dataset: Dataset, report: Report, annotate: Annotate) -> Iterator[Member]:
+    """Pictures first, then annotations.json bit by bit; `annotate` makes a label map's annotations."""
     yield classes_member(dataset)
     images: list[dict[str, Any]] = []
     for number, sample in enumerate(dataset.samples(), start=1):
@@ -49,12 +56,12 @@ def write(dataset: Dataset, report: Report) -> Iterator[Member]:
         name = f"{sample.stem}.{sample.image.extension}" if sample.image else f"{sample.stem}.png"
         size = {"height": sample.height, "width": sample.width}
         images.append({"id": number, "file_name": name, **size, "sample_id": sample.sample_id})
-    yield Member(ANNOTATIONS, _document(dataset, images, report))
+    yield Member(ANNOTATIONS, _document(dataset, images, report, annotate))
 
 
-def _document(dataset: Dataset, images: list[dict[str, Any]], report: Report) -> Iterator[bytes]:
+def categories_of(dataset: Dataset) -> list[dict[str, Any]]:
     names = dataset.classes.names()
-    categories = [
+    return [
         {
             "id": one.id,
             "name": one.name,
@@ -63,13 +70,18 @@ def _document(dataset: Dataset, images: list[dict[str, Any]], report: Report) ->
         }
         for one in dataset.classes
     ]
+
+
+def _document(
+    dataset: Dataset, images: list[dict[str, Any]], report: Report, annotate: Annotate
+) -> Iterator[bytes]:
     head = {"info": {"description": dataset.name, "version": dataset.version}, "licenses": []}
-    start = json.dumps({**head, "categories": categories, "images": images}, ensure_ascii=False)
+    start = json.dumps({**head, "categories": categories_of(dataset), "images": images}, ensure_ascii=False)
     yield start[:-1].encode() + b', "annotations": ['
     num_annotations = 0
     for number, sample in enumerate(dataset.samples(), start=1):
         lines = []
-        for annotation in annotations_of(sample.labels(), number):
+        for annotation in annotate(sample.labels(), number):
             num_annotations += 1
             comma = ",\n" if num_annotations > 1 else "\n"
             lines.append(comma + json.dumps({"id": num_annotations, **annotation}))
@@ -149,7 +161,7 @@ def _painted(
             raise UnsupportedMask(f"{where}: category {category!r} is no class of the project")
         try:
             num_covered = _paint(canvas_HW, annotation.get("segmentation"), to_id[category])
-        except (MaskError, TypeError, OverflowError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise UnsupportedMask(f"{where}: {error}") from error
         if num_covered:
             report.lost(place, f"{where} lies over {num_covered} pixels of earlier ones: the later class counts")
@@ -174,20 +186,17 @@ def _paint(canvas_HW: LabelMap, segmentation: object, class_id: int) -> int:
 
 
 def _polygons(polygons: Sequence[object], height: int, width: int) -> BoolMap:
-    """The union of polygons [x0, y0, x1, y1, ...]; a pixel is inside when its centre is (Pillow's scan fill)."""
-    from PIL import Image, ImageDraw
-
-    canvas = Image.new("1", (width, height))
-    draw = ImageDraw.Draw(canvas)
+    """The union of polygons [x0, y0, x1, y1, ...]; a pixel is inside when its centre is."""
+    inside_HW: BoolMap = np.zeros((height, width), np.bool_)
     for polygon in polygons:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise CorruptMask("a polygon is a list of three or more x, y pairs")
         points = np.asarray(polygon, dtype=np.float64)
         if not np.isfinite(points).all() or np.abs(points).max() > 2**24:
             raise CorruptMask("a polygon's coordinates are not finite")
-        # COCO counts from the pixel's corner, Pillow from its centre.
-        draw.polygon([(x - 0.5, y - 0.5) for x, y in points.reshape(-1, 2).tolist()], fill=1)
-    return np.asarray(canvas, dtype=np.bool_)
+        ring = tuple((x, y) for x, y in points.reshape(-1, 2).tolist())
+        inside_HW |= rasterize([Polygon(1, ring)], height, width, np.uint8) == 1
+    return inside_HW
 
 
 FORMAT = Format("coco", "COCO", ABILITIES, write, read)

@@ -2,7 +2,37 @@
 
 from __future__ import annotations
 
-from terrazzo_masks.formats import cityscapes, coco, index
+from terrazzo_masks.formats import (
+    ade20k,
+    camvid,
+    cityscapes,
+    coco,
+    coco_panoptic,
+    coco_polygons,
+    cvat,
+    datumaro_json,
+    index,
+    label_studio,
+    voc,
+    webdataset,
+    yolo,
+)
 from terrazzo_masks.formats.exchange import Format
 
-FORMATS: dict[str, Format] = {module.FORMAT.name: module.FORMAT for module in (index, coco, cityscapes)}
+_ALL = (
+    index.FORMAT,
+    voc.FORMAT,
+    cityscapes.FORMAT,
+    camvid.FORMAT,
+    ade20k.FORMAT,
+    ade20k.FULL,
+    webdataset.FORMAT,
+    coco.FORMAT,
+    coco_polygons.FORMAT,
+    coco_panoptic.FORMAT,
+    yolo.FORMAT,
+    datumaro_json.FORMAT,
+    cvat.FORMAT,
+    label_studio.FORMAT,
+)
+FORMATS: dict[str, Format] = {one.name: one for one in _ALL}
