@@ -189,8 +189,8 @@ def test_the_adjudicator_decides_disputed_pixels_and_no_others(world: World) -> 
     assert accepted.decided_by == "adjudication"
     assert accepted.task_id == requested.task_id
     assert list(accepted.submission_ids)[-1] == "sub_adjud0001"
-    # The undisputed left columns stay; the unlabelled block keeps the consensus (a tie goes to the lower id).
-    assert np.array_equal(world.peers.masks.stored[accepted.mask_id], blocks("1122", "1122", "1112", "1112"))
+    # The undisputed columns stay; a tie that the adjudicator leaves open too is unlabelled, by no class id.
+    assert np.array_equal(world.peers.masks.stored[accepted.mask_id], blocks("1122", "1122", "1112", "1102"))
     assert world.peers.masks.provenances[-1][1].parent_mask_id == requested.mask_id
     world.handle(event)
     world.submit(LEFT, kind="adjudicate", submission_id="sub_adjud0002", subject_id=requested.adjudication_id)

@@ -154,7 +154,7 @@ def make_item(ontology: Ontology, seed: int) -> GalleryItem:
         for person in people
     ]
     votes_RHW = np.stack([mask.labels_HW for mask in masks])
-    consensus_HW = consensus(votes_RHW, method="majority").labels_HW
+    consensus_HW = consensus(votes_RHW, method="majority").labels
     against_HW = (votes_RHW != consensus_HW).mean(axis=0)
     return GalleryItem(
         sample_id=f"s-{seed}",

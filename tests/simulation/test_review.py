@@ -18,7 +18,7 @@ def test_adjudication_brings_a_disputed_mask_nearer_to_the_truth(street_ontology
             annotate(truth_HW, None, p, rng_for(0, p.name, str(seed)), street_ontology.classes).labels_HW
             for p in people
         ]
-        agreed_HW = consensus(np.stack(masks), method="majority").labels_HW
+        agreed_HW = consensus(np.stack(masks), method="majority").labels
         settled = adjudicate(
             truth_HW,
             [agreed_HW.astype(np.uint8), *masks],

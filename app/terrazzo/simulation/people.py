@@ -82,6 +82,8 @@ class Person:
         assert task.region is not None
         consensus_HW = self._labels(task, task.mask_id)
         candidates = [self._labels(task, mask_id) for mask_id in task.candidate_mask_ids]
+        # Where classes tie the consensus says nothing: what the first voter said is what there is to start from.
+        consensus_HW = np.where(consensus_HW == 0, candidates[0], consensus_HW)
         rows = slice(task.region.y, task.region.y + task.region.height)
         columns = slice(task.region.x, task.region.x + task.region.width)
         made = adjudicate(

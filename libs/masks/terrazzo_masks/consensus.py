@@ -1,64 +1,64 @@
-"""One label map from the label maps of several annotators: majority vote or STAPLE, with what is still disputed.
+"""One label map from the label maps of several annotators, what is still disputed, and whom to trust how far.
 
-A vote of 0 abstains: an annotator may submit a part of an image. The result never depends on the order of the
-annotators, nor on unanimous padding around the image. Ties go to the lowest class id and are reported as
-disputed.
+Methods:
 
-Method "auto" is the majority vote unless all of these hold, which make STAPLE worth its assumptions:
+- "auto": the majority vote, unless the rule in `takeover` finds an outlier: then "anchored_staple"
+- "majority": the class with the most votes
+- "weighted": the same with a weight per annotator, given or learned from agreement on contested pixels
+- "anchored_staple": STAPLE on contested pixels, robust against background, padding and spam (`anchored`)
+- "dawid_skene": the same with learned prevalences and a learned prior on the annotators (`dawid_skene`)
+- "staple": multi-label STAPLE on the full frame to ITK's definition (`staple`), with its known traps, to compare
 
-- at least 3 annotators, and no `weights` that already say whom to trust;
-- no two annotators agree in every contested pixel: STAPLE takes a copied submission for two perfect annotators;
-- at least 100 contested pixels in which some class leads (fewer tell little about anybody);
-- one annotator's agreement with the leading class of the contested pixels is below 0.6 of the median of the
-  others'.
+Of all but "staple" holds: the result does not depend on padding that all agree on. Of all: it does not depend on
+the order of the annotators, nor on which class has the lower id. Classes that tie leave the pixel undecided.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks import staple
+from terrazzo_masks import anchored, dawid_skene, staple, takeover
 from terrazzo_masks.errors import ShapeMismatch, UnsupportedMask
 from terrazzo_masks.labels import UNLABELLED, BoolMap, LabelMap, require_labels
-from terrazzo_masks.measures import confusion, mean_iou
 from terrazzo_masks.votes import VoteTable, require_votes, tabulate
 
-Method = Literal["auto", "majority", "staple"]
-METHODS: tuple[Method, ...] = ("auto", "majority", "staple")
+Method = Literal["auto", "majority", "weighted", "anchored_staple", "dawid_skene", "staple"]
+METHODS: tuple[Method, ...] = get_args(Method)
 
 DISPUTED_BELOW = 0.6
-OUTLIER_RATIO = 0.6
-OUTLIER_PIXELS_MIN = 100
+CONFUSION_CELLS_MAX = 2**28
 # Two scores closer than this are a tie: they differ by rounding alone.
 TIE_MARGIN = 1e-9
+# Learned weights: log-odds of agreement, held within these.
+WEIGHT_MIN, WEIGHT_MAX = 0.05, 3.0
 
 
 @dataclass(frozen=True)
 class Consensus:
-    """What several annotators agree on.
+    """What several annotators agree on. H height, W width, R annotators, K classes.
 
-    - labels_HW: class ids in the votes' dtype, 0 where every annotator abstained
-    - posterior_HW: uint8, probability of that class times 255 (majority: its share of the votes' weight), 0
-      where nobody voted
-    - disputed_HW: bool, a tie, or a posterior below the threshold
-    - disagreement_HW: uint8, share of the votes against the winner times 255
-    - confusion_RKK: float64 (R, K, K), P(vote = column | consensus = row), annotators in the caller's order,
-      classes in that of `class_ids`. Rows sum to 1, or are 0 where an annotator never met the class. STAPLE gives
-      its estimate, which describes contested pixels; majority gives shares over the whole image
+    - labels: (H, W) class ids in the votes' dtype. Undecided pixels (classes tie, or every annotator abstained)
+      have the id of an abstention; where none is set, the one after the highest id (in uint16 if it does not fit)
+    - posterior: uint8 (H, W), probability of the winner times 255 (majority: its share of the votes' weight); of
+      the best class where classes tie; 0 where nobody voted
+    - disagreement: uint8 (H, W), share of the votes against the winner times 255
+    - disputed: bool (H, W), a tie, or a posterior below the threshold
+    - confusion: float64 (R, K, K), P(vote = column | consensus = row), annotators in the caller's order, classes
+      in that of `class_ids`. Rows sum to 1, or are 0 where an annotator never met the class. Shares over the whole
+      image, by posterior where a model was used; "staple" gives its own estimate
     - class_ids: the classes that got a vote, by rising id
-    - iterations: of STAPLE, else 0
-    - method: "majority" or "staple", as used; reason: why, in a sentence
+    - iterations: of the model, else 0
+    - method: as used, never "auto"; reason: why, in a sentence
     """
 
-    labels_HW: LabelMap
-    posterior_HW: NDArray[np.uint8]
-    disputed_HW: BoolMap
-    disagreement_HW: NDArray[np.uint8]
-    confusion_RKK: NDArray[np.float64]
+    labels: LabelMap
+    posterior: NDArray[np.uint8]
+    disagreement: NDArray[np.uint8]
+    disputed: BoolMap
+    confusion: NDArray[np.float64]
     class_ids: tuple[int, ...]
     iterations: int
     method: Method
@@ -67,42 +67,54 @@ class Consensus:
 
 @dataclass(frozen=True)
 class _Decision:
-    """Per distinct tuple: winner (class index, 0 none), its posterior 0..1, and whether it tied."""
+    """Per distinct tuple: winner (class index, 0 none), the best posterior 0..1, and whether classes tied."""
 
-    winner_T: NDArray[np.int64]
+    winner_T: NDArray[np.int32]
     posterior_T: NDArray[np.float64]
     tied_T: NDArray[np.bool_]
+    confusion_RKK: NDArray[np.float64]
+    iterations: int = 0
 
 
 def consensus(
     votes_RHW: LabelMap,
+    num_classes: int | None = None,
     method: Method = "auto",
     *,
     weights: Sequence[float] | None = None,
     prior: Mapping[int, float] | None = None,
-    max_iterations: int = 50,
+    abstain: int | None = UNLABELLED,
+    max_iterations: int | None = None,
     disputed_below: float = DISPUTED_BELOW,
 ) -> Consensus:
     """Fuse label maps of R annotators, uint8 or uint16 (R, H, W), into one.
 
-    `weights`: one positive number per annotator; the majority counts votes by it, STAPLE multiplies an annotator's
-    log-evidence by weight / mean weight. `prior`: class id -> share, for STAPLE, instead of the shares of the
-    contested votes. `disputed_below`: posteriors under it (0..1) are disputed. Raises ShapeMismatch when shapes
-    or the number of weights do not fit, UnsupportedMask for another dtype, an unknown method or a number that is
-    not positive.
+    `num_classes`: the highest class id that is allowed, for classes 1..num_classes beside 0, as for classes
+    0..num_classes - 1; None: any. `abstain`: the id that is no vote, so that an annotator may submit a part of an
+    image; None: every id is a class, 0 too, as ITK has it. `weights`: one positive number per annotator; votes are
+    counted by it, and a model multiplies an annotator's log-evidence by weight / mean weight. `prior`: class id ->
+    share, for a model, instead of what the votes say. `max_iterations`: of a model; None: its own bound.
+    `disputed_below`: posteriors under it (0..1) are disputed.
+
+    Raises ShapeMismatch when shapes or the number of weights do not fit, UnsupportedMask for another dtype, a
+    class id above `num_classes`, an unknown method, "staple" with weights, or a number that is not positive.
     """
+    _require_options(method, num_classes, abstain, weights, max_iterations)
     require_votes(votes_RHW)
-    if method not in METHODS:
-        raise UnsupportedMask(f"unknown consensus method {method!r}: it is one of {', '.join(METHODS)}")
     weight_R = _weights(weights, votes_RHW.shape[0])
-    table = tabulate(votes_RHW)
-    majority = _majority(table, weight_R)
-    used, reason = _choose(table, majority, method, weighted=weights is not None)
-    decision, iterations = majority, 0
-    confusion_RKK = _shares(table, majority.winner_T)
-    if used == "staple":
-        decision, confusion_RKK, iterations = _staple(table, majority, weight_R, prior, max_iterations)
-    return _spread(table, decision, votes_RHW.dtype, disputed_below, confusion_RKK, iterations, used, reason)
+    table = tabulate(votes_RHW, abstain)
+    _require_ids(table, num_classes, abstain)
+    shared_R = takeover.shared_weights(table)
+    used, reason = _choose(table, method, shared_R, weighted=weights is not None)
+    if used == "weighted" and weights is None:
+        weight_R = _learned_weights(table)
+    if used in ("majority", "weighted") or (used != "staple" and not table.contested_T().any()):
+        decision = _count_votes(table, weight_R)
+    elif used == "staple":
+        decision = _full_frame(table, prior, max_iterations)
+    else:
+        decision = _model(table, used, weight_R * shared_R, prior, max_iterations)
+    return _spread(table, decision, votes_RHW.dtype, abstain, disputed_below, used, reason)
 
 
 def agreement(votes_RHW: LabelMap) -> float:
@@ -112,19 +124,15 @@ def agreement(votes_RHW: LabelMap) -> float:
     annotators labelled a common pixel. It is a plain description: it does not correct for chance, and rises with
     the agreed area. Raises as `consensus` does for bad votes.
     """
+    from terrazzo_masks.kernels.vote_table import pair_scores
+
     require_votes(votes_RHW)
     if votes_RHW.shape[0] == 1:
         return 1.0
-    scores = []
-    for first_HW, second_HW in combinations(votes_RHW, 2):
-        both = (first_HW != UNLABELLED) & (second_HW != UNLABELLED)
-        class_ids = np.flatnonzero(
-            np.bincount(first_HW[both], minlength=65536) + np.bincount(second_HW[both], minlength=65536)
-        )
-        if class_ids.size:
-            matrix = confusion(first_HW[both][None], second_HW[both][None], class_ids.tolist())
-            scores.append(mean_iou(matrix))
-    return float(np.mean(sorted(scores))) if scores else float("nan")
+    table = tabulate(votes_RHW)
+    scores = pair_scores(table.tuple_TR, table.pixels_T, len(table.class_ids))
+    scores = np.sort(scores[~np.isnan(scores)])
+    return float(scores.mean()) if scores.size else float("nan")
 
 
 def merge_region(base_HW: LabelMap, patch_HW: LabelMap, y: int, x: int) -> LabelMap:
@@ -144,6 +152,39 @@ def merge_region(base_HW: LabelMap, patch_HW: LabelMap, y: int, x: int) -> Label
     return merged_HW
 
 
+def _require_options(
+    method: str,
+    num_classes: int | None,
+    abstain: int | None,
+    weights: Sequence[float] | None,
+    max_iterations: int | None,
+) -> None:
+    if num_classes is not None and not (isinstance(num_classes, int | np.integer) and 1 <= num_classes <= 65535):
+        raise UnsupportedMask(f"num_classes is {num_classes!r}: a number 1..65535 is wanted")
+    if method not in METHODS:
+        raise UnsupportedMask(f"unknown consensus method {method!r}: it is one of {', '.join(METHODS)}")
+    if method == "staple" and weights is not None:
+        raise UnsupportedMask("STAPLE as ITK defines it knows no weights: take 'anchored_staple' or 'weighted'")
+    if abstain is not None and not 0 <= abstain <= 65535:
+        raise UnsupportedMask(f"abstain is {abstain}: an id 0..65535 or None is wanted")
+    if max_iterations is not None and max_iterations < 1:
+        raise UnsupportedMask(f"max_iterations is {max_iterations}: at least 1 is wanted")
+
+
+def _require_ids(table: VoteTable, num_classes: int | None, abstain: int | None) -> None:
+    if num_classes is not None and table.class_ids and table.class_ids[-1] > num_classes:
+        raise UnsupportedMask(
+            f"votes hold class id {table.class_ids[-1]}: with num_classes {num_classes} ids are 0..{num_classes}"
+        )
+    if abstain is None and table.class_ids[-1] == 65534:
+        raise UnsupportedMask("votes hold class id 65534 and no id abstains: none is left for undecided pixels")
+    if table.num_annotators * len(table.class_ids) ** 2 > CONFUSION_CELLS_MAX:
+        raise UnsupportedMask(
+            f"{len(table.class_ids)} classes: the confusion matrices of {table.num_annotators} annotators "
+            "would be too large"
+        )
+
+
 def _weights(weights: Sequence[float] | None, num_annotators: int) -> NDArray[np.float64]:
     if weights is None:
         return np.ones(num_annotators)
@@ -152,107 +193,120 @@ def _weights(weights: Sequence[float] | None, num_annotators: int) -> NDArray[np
         raise ShapeMismatch(f"{weight_R.size} weights for {num_annotators} annotators")
     if not (np.isfinite(weight_R).all() and (weight_R > 0).all()):
         raise UnsupportedMask(f"weights must be positive numbers, not {list(weights)}")
+    return _mean_one(weight_R)
+
+
+def _mean_one(weight_R: NDArray[np.float64]) -> NDArray[np.float64]:
     # Sorted first: the last bit of a mean depends on the order of its terms, and the annotators' must not matter.
     scaled_R: NDArray[np.float64] = weight_R / np.sort(weight_R).mean()
     return scaled_R
 
 
-def _majority(table: VoteTable, weight_R: NDArray[np.float64]) -> _Decision:
-    """Weighted votes per tuple; each annotator's class is a candidate, so that the cost does not grow with K."""
-    tuple_TR = table.tuple_TR
-    support_TR = np.zeros(tuple_TR.shape)
-    # Sorted weights first: the sum of a set of annotators is the same whatever their order.
-    for r in np.argsort(weight_R, kind="stable"):
-        support_TR += np.where(tuple_TR == tuple_TR[:, r][:, None], weight_R[r], 0.0)
-    support_TR[tuple_TR == 0] = -1.0
-    return _decide(tuple_TR, support_TR, _total_weight(tuple_TR, weight_R))
+def _learned_weights(table: VoteTable) -> NDArray[np.float64]:
+    """Log-odds of being with the leading class of contested pixels; equal weights where too little was seen."""
+    winner_T = _lead(table, np.ones(table.num_annotators))[0]
+    agreed_R = takeover.agreement_with_lead(table, winner_T, table.contested_T() & (winner_T > 0))
+    judged_R = ~np.isnan(agreed_R)
+    if not judged_R.any():
+        return np.ones(table.num_annotators)
+    agreed_R[~judged_R] = np.median(agreed_R[judged_R])
+    with np.errstate(divide="ignore"):
+        log_odds_R = np.log(agreed_R) - np.log1p(-agreed_R)
+    return _mean_one(np.clip(log_odds_R, WEIGHT_MIN, WEIGHT_MAX))
 
 
-def _total_weight(tuple_TR: NDArray[np.int64], weight_R: NDArray[np.float64]) -> NDArray[np.float64]:
-    total_T = np.zeros(len(tuple_TR))
-    for r in np.argsort(weight_R, kind="stable"):
-        total_T += np.where(tuple_TR[:, r] > 0, weight_R[r], 0.0)
-    return total_T
-
-
-def _decide(tuple_TR: NDArray[np.int64], score_TR: NDArray[np.float64], total_T: NDArray[np.float64]) -> _Decision:
-    """The best-scored class of each tuple, the lowest id among equals."""
-    best_T = score_TR.max(axis=1)
-    leads_TR = (score_TR >= best_T[:, None] - TIE_MARGIN) & (tuple_TR > 0)
-    lowest_T = np.where(leads_TR, tuple_TR, np.iinfo(np.int64).max).min(axis=1)
-    highest_T = np.where(leads_TR, tuple_TR, -1).max(axis=1)
-    voted_T = highest_T > 0
-    posterior_T = np.divide(best_T, total_T, out=np.zeros(best_T.shape), where=total_T > 0)
-    return _Decision(np.where(voted_T, lowest_T, 0), posterior_T, voted_T & (lowest_T != highest_T))
-
-
-def _choose(table: VoteTable, majority: _Decision, method: Method, *, weighted: bool) -> tuple[Method, str]:
-    """The method to use and why; see the module's text for the rule of "auto"."""
+def _choose(
+    table: VoteTable, method: Method, shared_R: NDArray[np.float64], *, weighted: bool
+) -> tuple[Method, str]:
+    """The method to use and why."""
+    if method in ("auto", "majority") and weighted:
+        return "weighted", "weights were given: they say whom to trust"
     if method != "auto":
         return method, f"{method} was asked for"
-    if table.num_annotators < 3:
-        return "majority", f"{table.num_annotators} annotator(s): an outlier shows only among 3 or more"
-    if weighted:
-        return "majority", "weights were given: they say whom to trust"
-    contested_TR = table.tuple_TR[table.contested_T()]
-    if len(contested_TR) == 0:
-        return "majority", "no pixel is contested"
-    if len(np.unique(contested_TR, axis=1).T) < table.num_annotators:
-        return "majority", "two annotators agree in every contested pixel: copies would outvote the others"
-    led_T = table.contested_T() & ~majority.tied_T
-    num_pixels = int(table.pixels_T[led_T].sum())
-    if num_pixels < OUTLIER_PIXELS_MIN:
-        return "majority", f"{num_pixels} contested pixels: too few to judge annotators by"
-    with_lead_R = np.full(table.num_annotators, np.nan)
-    for r in range(table.num_annotators):
-        voted = table.pixels_T * (led_T & (table.tuple_TR[:, r] > 0))
-        if voted.sum() >= OUTLIER_PIXELS_MIN:
-            agreed = voted * (table.tuple_TR[:, r] == majority.winner_T)
-            with_lead_R[r] = agreed.sum() / voted.sum()
-    if np.count_nonzero(~np.isnan(with_lead_R)) < 3:
-        return "majority", "fewer than 3 annotators have enough contested pixels to be judged by"
-    worst = int(np.nanargmin(with_lead_R))
-    others = float(np.nanmedian(np.delete(with_lead_R, worst)))
-    figures = f"lowest agreement on contested pixels {with_lead_R[worst]:.2f}, median of the others {others:.2f}"
-    if with_lead_R[worst] < OUTLIER_RATIO * others:
-        return "staple", f"one annotator is an outlier: {figures}"
-    return "majority", f"no annotator is an outlier: {figures}"
+    found, reason = takeover.outlier(table, _lead(table, shared_R)[0], shared_R)
+    return ("anchored_staple" if found else "majority"), reason
 
 
-def _staple(
+def _lead(
+    table: VoteTable, weight_R: NDArray[np.float64]
+) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.bool_]]:
+    """Winner (class index, 0 none), its share of the weight and whether it ties, by tuple."""
+    from terrazzo_masks.kernels.vote_table import lead, support
+
+    # Rising weights: the sum of a set of annotators is the same whatever their order.
+    order_R = np.argsort(weight_R, kind="stable")
+    tuple_TR = np.ascontiguousarray(table.tuple_TR[:, order_R])
+    return lead(tuple_TR, support(tuple_TR, weight_R[order_R]), TIE_MARGIN)
+
+
+def _count_votes(table: VoteTable, weight_R: NDArray[np.float64]) -> _Decision:
+    winner_T, share_T, tied_T = _lead(table, weight_R)
+    decided_TR = ((table.tuple_TR == winner_T[:, None]) & (winner_T > 0)[:, None]).astype(np.float64)
+    return _Decision(winner_T, share_T, tied_T, _shares(table, decided_TR))
+
+
+def _model(
     table: VoteTable,
-    majority: _Decision,
+    method: Method,
     weight_R: NDArray[np.float64],
     prior: Mapping[int, float] | None,
-    max_iterations: int,
-) -> tuple[_Decision, NDArray[np.float64], int]:
-    """STAPLE on the contested tuples; the others keep their one class."""
-    contested_T = table.contested_T()
-    if not contested_T.any():
-        return majority, _shares(table, majority.winner_T), 0
+    max_iterations: int | None,
+) -> _Decision:
+    """A model on the contested tuples; the others keep their one class."""
+    from terrazzo_masks.kernels.vote_table import lead
+
+    rows = np.flatnonzero(table.contested_T())
     # Equal votes with unequal weights: the weight decides, so that the order stays canonical.
     order_R = table.canonical_R[np.argsort(weight_R[table.canonical_R], kind="stable")]
-    # Tuples in an order of their own too: sums over tuples run through the same terms in the same order.
-    rows = np.flatnonzero(contested_T)
-    rows = rows[np.lexsort(table.tuple_TR[rows][:, order_R[::-1]].T)]
     tuple_TR = table.tuple_TR[rows][:, order_R]
     # Only the classes that are contested: one that occurs elsewhere alone must not matter.
     contested_K = np.setdiff1d(tuple_TR, [0])
+    contested = anchored.Contested(
+        class_TR=np.where(tuple_TR > 0, np.searchsorted(contested_K, tuple_TR), -1).astype(np.int32),
+        pixels_T=table.pixels_T[rows],
+        num_classes=contested_K.size,
+        weight_R=weight_R[order_R],
+        agreed_RK=_agreed_pixels(table)[order_R][:, contested_K - 1],
+    )
+    prior_K = _prior(prior, tuple(table.class_ids[index - 1] for index in contested_K))
+    fit = anchored.fit if method == "anchored_staple" else dawid_skene.fit
+    fitted_TR, iterations = fit(contested, prior_K, max_iterations)
+    posterior_TR = (table.tuple_TR > 0).astype(np.float64)
+    posterior_TR[np.ix_(rows, order_R)] = fitted_TR
+    winner_T, best_T, tied_T = lead(table.tuple_TR, posterior_TR, TIE_MARGIN)
+    return _Decision(winner_T, best_T, tied_T, _shares(table, posterior_TR), iterations)
+
+
+def _agreed_pixels(table: VoteTable) -> NDArray[np.int64]:
+    """int64 (R, K): pixels in which r voted for k, another annotator did too, and nobody for anything else."""
+    agreed_T = ~table.contested_T() & ((table.tuple_TR > 0).sum(axis=1) > 1)
+    pixels_RK = np.zeros((table.num_annotators, len(table.class_ids)), dtype=np.int64)
+    for r, index_T in enumerate(table.tuple_TR.T):
+        voted_T = agreed_T & (index_T > 0)
+        np.add.at(pixels_RK[r], index_T[voted_T] - 1, table.pixels_T[voted_T])
+    return pixels_RK
+
+
+def _full_frame(table: VoteTable, prior: Mapping[int, float] | None, max_iterations: int | None) -> _Decision:
+    """ITK's STAPLE on every tuple, by annotators in canonical order."""
+    num_classes = len(table.class_ids)
+    winner_T, share_T, tied_T = _lead(table, np.ones(table.num_annotators))
+    voted = np.flatnonzero((table.tuple_TR > 0).any(axis=1))
+    if num_classes == 0:
+        return _Decision(winner_T, share_T, tied_T, np.zeros((table.num_annotators, 0, 0)))
+    order_R = table.canonical_R
     fitted = staple.fit(
-        np.where(tuple_TR > 0, np.searchsorted(contested_K, tuple_TR) + 1, 0),
-        table.pixels_T[rows],
-        contested_K.size,
-        weight_R[order_R],
-        _prior(prior, tuple(table.class_ids[index - 1] for index in contested_K)),
+        np.ascontiguousarray(table.tuple_TR[voted][:, order_R] - np.int32(1)),
+        table.pixels_T[voted],
+        winner_T[voted] - np.int32(1),
+        num_classes,
+        _prior(prior, table.class_ids),
         max_iterations,
     )
-    partial = _decide(tuple_TR, fitted.posterior_TR, np.ones(rows.size))
-    winner_T, posterior_T, tied_T = majority.winner_T.copy(), majority.posterior_T.copy(), majority.tied_T.copy()
-    winner_T[rows], posterior_T[rows], tied_T[rows] = partial.winner_T, partial.posterior_T, partial.tied_T
-    confusion_RKK = _shares(table, winner_T)
-    confusion_RKK[:, contested_K - 1, :] = 0.0
-    confusion_RKK[np.ix_(order_R, contested_K - 1, contested_K - 1)] = fitted.confusion_RKK
-    return _Decision(winner_T, posterior_T, tied_T), confusion_RKK, fitted.iterations
+    winner_T[voted], share_T[voted], tied_T[voted] = fitted.winner_T + 1, fitted.posterior_T, fitted.tied_T
+    confusion_RKK = np.empty_like(fitted.confusion_RKK)
+    confusion_RKK[order_R] = fitted.confusion_RKK
+    return _Decision(winner_T, share_T, tied_T, confusion_RKK, fitted.iterations)
 
 
 def _prior(prior: Mapping[int, float] | None, class_ids: tuple[int, ...]) -> NDArray[np.float64] | None:
@@ -267,17 +321,17 @@ def _prior(prior: Mapping[int, float] | None, class_ids: tuple[int, ...]) -> NDA
     return shares_K
 
 
-def _shares(table: VoteTable, winner_T: NDArray[np.int64]) -> NDArray[np.float64]:
+def _shares(table: VoteTable, posterior_TR: NDArray[np.float64]) -> NDArray[np.float64]:
     """Share of votes (column) per consensus class (row) and annotator: float64 (R, K, K)."""
-    num_classes = len(table.class_ids)
-    shares_RKK = np.zeros((table.num_annotators, num_classes, num_classes))
-    for r in range(table.num_annotators):
-        counted = (winner_T > 0) & (table.tuple_TR[:, r] > 0)
-        cells = (winner_T[counted] - 1) * num_classes + table.tuple_TR[counted, r] - 1
-        counts = np.bincount(cells, weights=table.pixels_T[counted], minlength=num_classes**2)
-        shares_RKK[r] = counts.reshape(num_classes, num_classes)
-    totals = shares_RKK.sum(axis=2, keepdims=True)
-    np.divide(shares_RKK, totals, out=shares_RKK, where=totals > 0)
+    from terrazzo_masks.kernels.vote_models import voted_counts
+
+    order_R = table.canonical_R
+    class_TR = np.ascontiguousarray(table.tuple_TR[:, order_R] - np.int32(1))
+    ordered_TR = np.ascontiguousarray(posterior_TR[:, order_R])
+    counts_RKK, _ = voted_counts(class_TR, table.pixels_T, ordered_TR, len(table.class_ids))
+    shares_RKK = np.zeros_like(counts_RKK)
+    totals_RK1 = counts_RKK.sum(axis=2, keepdims=True)
+    shares_RKK[order_R] = np.divide(counts_RKK, totals_RK1, out=counts_RKK, where=totals_RK1 > 0)
     return shares_RKK
 
 
@@ -285,27 +339,36 @@ def _spread(
     table: VoteTable,
     decision: _Decision,
     dtype: np.dtype[np.uint8 | np.uint16],
+    abstain: int | None,
     disputed_below: float,
-    confusion_RKK: NDArray[np.float64],
-    iterations: int,
     method: Method,
     reason: str,
 ) -> Consensus:
     """From distinct tuples back to pixels."""
-    id_of_index = np.array((UNLABELLED, *table.class_ids), dtype=dtype)
-    voted_T = (table.tuple_TR > 0).sum(axis=1)
-    for_T = (table.tuple_TR == decision.winner_T[:, None]).sum(axis=1)
-    against_T = np.where(decision.winner_T > 0, 1.0 - for_T / np.maximum(voted_T, 1), 0.0)
-    unsure_T = (decision.winner_T > 0) & (decision.posterior_T < disputed_below - TIE_MARGIN)
-    place = table.tuple_of_HW
+    from terrazzo_masks.kernels.vote_table import share_against, spread
+
+    undecided = table.class_ids[-1] + 1 if abstain is None else abstain
+    wide = np.promote_types(dtype, np.min_scalar_type(undecided))
+    id_of_index: LabelMap = np.array((undecided, *table.class_ids), dtype=wide)
+    winner_id_T: LabelMap = id_of_index[decision.winner_T]
+    against_T = share_against(table.tuple_TR, decision.winner_T)
+    unsure_T = (decision.posterior_T > 0) & (decision.posterior_T < disputed_below - TIE_MARGIN)
+    labels_P, posterior_P, against_P, disputed_P = spread(
+        table.place_HW.ravel(),
+        table.by_place(winner_id_T),
+        table.by_place(_to_byte(decision.posterior_T)),
+        table.by_place(_to_byte(against_T)),
+        table.by_place(decision.tied_T | unsure_T),
+    )
+    shape = table.place_HW.shape
     return Consensus(
-        labels_HW=id_of_index[decision.winner_T][place],
-        posterior_HW=_to_byte(decision.posterior_T)[place],
-        disputed_HW=(decision.tied_T | unsure_T)[place],
-        disagreement_HW=_to_byte(against_T)[place],
-        confusion_RKK=confusion_RKK,
+        labels=labels_P.reshape(shape),
+        posterior=posterior_P.reshape(shape),
+        disagreement=against_P.reshape(shape),
+        disputed=disputed_P.reshape(shape),
+        confusion=decision.confusion_RKK,
         class_ids=table.class_ids,
-        iterations=iterations,
+        iterations=decision.iterations,
         method=method,
         reason=reason,
     )

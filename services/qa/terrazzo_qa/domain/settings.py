@@ -22,8 +22,9 @@ class QaSettings(BaseModel):
     """Every key, with its default. The first block is handed to terrazzo_masks.checks as it is.
 
     A consensus goes to adjudication when more than `adjudicate_disputed_share` of its pixels are disputed, or when
-    a connected disputed region has `adjudicate_component_px` pixels or more. A pixel is disputed when
-    classes tie, or when the winner's posterior is under `disputed_below` (above 2/3: two votes of three won't do).
+    a connected disputed region has `adjudicate_component_px` pixels or more. A pixel is disputed when classes tie
+    (then it is unlabelled too), or when the winner's posterior is under `disputed_below` (above 2/3: two votes of
+    three won't do).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -40,7 +41,7 @@ class QaSettings(BaseModel):
     severity: dict[str, CheckSeverity] = Field(default_factory=dict)
     enabled: list[str] = Field(default_factory=lambda: list(CODES))
 
-    consensus_method: Literal["auto", "majority", "staple"] = "auto"
+    consensus_method: Literal["auto", "majority", "weighted", "anchored_staple", "dawid_skene", "staple"] = "auto"
     disputed_below: Share = DISPUTED_BELOW
     adjudicate_disputed_share: Share = 0.02
     adjudicate_component_px: Annotated[int, Field(ge=1, le=2**31 - 1)] = 500

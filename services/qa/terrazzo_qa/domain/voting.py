@@ -44,29 +44,32 @@ class Outcome:
 def decide(votes: Mapping[str, LabelMap], settings: QaSettings) -> Outcome:
     """The consensus of label maps (H, W) by annotator id. The same whatever order they came in.
 
+    Where classes tie the consensus is unlabelled and disputed: no class id decides. An adjudicator fills it; where
+    too little is disputed to ask anyone it stays unlabelled, and training leaves it out.
+
     Raises ShapeMismatch when the maps differ in size, UnsupportedMask for more than 64.
     """
     annotator_ids = sorted(votes)
     dtype = np.result_type(*[votes[annotator_id].dtype for annotator_id in annotator_ids])
     votes_RHW = np.stack([votes[annotator_id].astype(dtype, copy=False) for annotator_id in annotator_ids])
-    found = consensus(votes_RHW, settings.consensus_method, disputed_below=settings.disputed_below)
+    found = consensus(votes_RHW, method=settings.consensus_method, disputed_below=settings.disputed_below)
     pairwise = agreement(votes_RHW)
     agreement_of = {
         annotator_id: score
         for annotator_id in annotator_ids
-        if not math.isnan(score := _agreement(found.labels_HW, votes[annotator_id]))
+        if not math.isnan(score := _agreement(found.labels, votes[annotator_id]))
     }
     return Outcome(
-        labels_HW=found.labels_HW,
-        posterior_HW=found.posterior_HW,
-        disagreement_HW=found.disagreement_HW,
-        disputed_HW=found.disputed_HW,
+        labels_HW=found.labels,
+        posterior_HW=found.posterior,
+        disagreement_HW=found.disagreement,
+        disputed_HW=found.disputed,
         method=found.method,
         reason=found.reason,
         agreement=0.0 if math.isnan(pairwise) else pairwise,
         agreement_of=agreement_of,
-        disputed_pixels=int(np.count_nonzero(found.disputed_HW)),
-        region=region_to_adjudicate(found.disputed_HW, settings),
+        disputed_pixels=int(np.count_nonzero(found.disputed)),
+        region=region_to_adjudicate(found.disputed, settings),
     )
 
 
@@ -90,8 +93,8 @@ def region_to_adjudicate(disputed_HW: BoolMap, settings: QaSettings) -> Region |
 def settle(consensus_HW: LabelMap, disputed_HW: BoolMap, region: Region, decision_HW: LabelMap) -> LabelMap:
     """The consensus with its disputed pixels in `region` as the adjudicator decided them.
 
-    All arrays are (H, W) of the whole image. A pixel that the adjudicator left unlabelled keeps the consensus;
-    what was not disputed can't be changed here.
+    All arrays are (H, W) of the whole image. A pixel that the adjudicator left unlabelled keeps the consensus
+    (unlabelled itself where classes tied); what was not disputed can't be changed here.
     """
     decided_HW = np.zeros(disputed_HW.shape, dtype=np.bool_)
     rows, cols = slice(region.y, region.y + region.height), slice(region.x, region.x + region.width)
