@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from terrazzo import __version__
-from terrazzo.cli import dataset, doctor, events, generate, ingest, models, project, serve, simulate, tasks, train
+from terrazzo.cli import (
+    dataset,
+    doctor,
+    events,
+    generate,
+    ingest,
+    models,
+    project,
+    serve,
+    simulate,
+    storage,
+    tasks,
+    train,
+)
 from terrazzo_schema.errors import TerrazzoError
 
 app = typer.Typer(
@@ -28,6 +41,7 @@ app.command("ingest")(ingest.ingest)
 app.add_typer(tasks.app, name="tasks")
 app.command("submit")(tasks.submit)
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(storage.app, name="storage")
 app.command("train")(train.train)
 app.add_typer(models.app, name="models")
 app.add_typer(events.app, name="events")

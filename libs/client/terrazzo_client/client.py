@@ -13,6 +13,7 @@ from terrazzo_client.inference import Predictions, Predictors
 from terrazzo_client.mask_storage import Datasets, Images, Masks
 from terrazzo_client.operations import Operations
 from terrazzo_client.qa import Adjudications, Audits, Checks, Consensus, Scorecards
+from terrazzo_client.storage import Storage
 from terrazzo_client.task import Batches, Keys, Organisations, Projects, Samples, Submissions, Tasks
 from terrazzo_client.training import Models, Runs
 
@@ -52,6 +53,7 @@ class TerrazzoClient:
         self.images = Images(connection)
         self.masks = Masks(connection)
         self.datasets = Datasets(connection)
+        self.storage = Storage(connection)
         self.predictions = Predictions(connection)
         self.predictors = Predictors(connection)
         self.checks = Checks(connection)

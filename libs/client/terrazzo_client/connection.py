@@ -33,7 +33,7 @@ Body = bytes | Callable[[], Iterator[bytes]]
 
 SERVICE_OF_SEGMENT: dict[str, str] = {
     **dict.fromkeys(("organisations", "keys", "projects", "tasks", "leases", "submissions"), "task"),
-    **dict.fromkeys(("images", "masks", "datasets"), "mask_storage"),
+    **dict.fromkeys(("images", "masks", "datasets", "storage"), "mask_storage"),
     **dict.fromkeys(("predictions", "predictors"), "inference"),
     **dict.fromkeys(("checks", "consensus", "adjudications", "audits", "scorecards"), "qa"),
     **dict.fromkeys(("runs", "models"), "training"),

@@ -18,6 +18,7 @@ from terrazzo_client.folders import zipped
 from terrazzo_schema.rest.base import Page
 from terrazzo_schema.rest.mask_storage import (
     BlameView,
+    BlankCreate,
     BranchView,
     CommitCreate,
     CommitView,
@@ -26,6 +27,7 @@ from terrazzo_schema.rest.mask_storage import (
     ExportFormat,
     ImageView,
     ImportReport,
+    MaskTile,
     MaskView,
     Provenance,
     PyramidView,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
     LabelMap = NDArray[np.uint8] | NDArray[np.uint16]
 
+MaskFormat = Literal["png", "npy", "fast", "small", "manifest"]
 _UPLOAD_CHUNK_BYTES = 1 << 20
 
 
@@ -106,13 +109,15 @@ class Masks:
         *,
         provenance: Provenance | None = None,
         expected: tuple[int, int] | None = None,
+        base: str | None = None,
         idempotency_key: str | None = None,
     ) -> MaskView:
         """Store a label map: an array (H, W) of class ids, uint8 or uint16, or the bytes of an index
         PNG, TIFF or .npy file. The same pixels again have the same mask id.
 
-        `expected` (height, width) is the image's size. Raises Unprocessable for another size or for a
-        class id that is not in the ontology.
+        `expected` (height, width) is the image's size; `base` is the mask that this is a new version of (else the
+        provenance's parent): what changed may be stored as a patch on it. Raises Unprocessable for another size
+        or for a class id that is not in the ontology.
         """
         height, width = expected if expected is not None else (None, None)
         answer = self._connection.send(
@@ -121,6 +126,7 @@ class Masks:
             params={
                 "height": height,
                 "width": width,
+                "base": base,
                 "provenance": provenance.model_dump_json() if provenance is not None else None,
             },
             content=labels if isinstance(labels, bytes) else _to_npy(labels),
@@ -128,11 +134,61 @@ class Masks:
         )
         return MaskView.model_validate_json(answer.content)
 
+    def blank(
+        self,
+        project_id: str,
+        height: int,
+        width: int,
+        *,
+        class_id: int = 0,
+        provenance: Provenance | None = None,
+        idempotency_key: str | None = None,
+    ) -> MaskView:
+        """Make a mask of one class, of any size, to be painted on by regions."""
+        body = command(BlankCreate, height=height, width=width, class_id=class_id, provenance=provenance)
+        path = path_of("masks", project_id, "blank")
+        answer = self._connection.write("POST", path, body, idempotency_key=idempotency_key)
+        return MaskView.model_validate_json(answer.content)
+
+    def paint(
+        self,
+        project_id: str,
+        mask_id: str,
+        labels: LabelMap | bytes,
+        *,
+        y: int,
+        x: int,
+        keep: int | None = None,
+        provenance: Provenance | None = None,
+        idempotency_key: str | None = None,
+    ) -> MaskView:
+        """A new mask: `mask_id` with `labels` laid on it, first pixel at (y, x); where they are `keep`, nothing
+        changes. Only the tiles that the patch meets are read and stored, whatever the size of the mask.
+        """
+        answer = self._connection.send(
+            "POST",
+            path_of("masks", project_id, mask_id, "region"),
+            params={
+                "y": y,
+                "x": x,
+                "keep": keep,
+                "provenance": provenance.model_dump_json() if provenance is not None else None,
+            },
+            content=labels if isinstance(labels, bytes) else _to_npy(labels),
+            idempotency_key=idempotency_key,
+        )
+        return MaskView.model_validate_json(answer.content)
+
+    def tiles(self, project_id: str, mask_id: str, *, class_id: int | None = None) -> Iterator[MaskTile]:
+        """The mask's tiles (those that hold `class_id`) with their pixels per class; no pixel is read for it."""
+        path = path_of("masks", project_id, mask_id, "tiles")
+        return self._connection.pages(path, Page[MaskTile], {"class_id": class_id})
+
     def get(self, project_id: str, mask_id: str) -> MaskView:
         return self._connection.read(path_of("masks", project_id, mask_id), MaskView)
 
-    def content(self, project_id: str, mask_id: str, format: Literal["png", "npy", "manifest"] = "png") -> bytes:
-        """The whole mask as an index PNG, a .npy file, or the manifest of its tiles."""
+    def content(self, project_id: str, mask_id: str, format: MaskFormat = "png") -> bytes:
+        """The whole mask as an index PNG, a .npy file, the codec's bytes (fast or small), or its manifest."""
         return self._connection.content(path_of("masks", project_id, mask_id, "content"), {"format": format})
 
     def labels(self, project_id: str, mask_id: str) -> LabelMap:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from terrazzo_mask_storage.domain.blame import Origin
 from terrazzo_mask_storage.domain.merge_records import Conflict, GatesFile, MeasuredAgreement, Merge, Report
-from terrazzo_mask_storage.domain.packs import Pack, Part
+from terrazzo_mask_storage.domain.packs import Pack, PackLoad, Part
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,61 @@ class Store(Protocol):
         """Parts, and the packs in which they lie."""
         ...
 
+    def parts_in(self, organisation_id: str, pack: str) -> list[Part]:
+        """What lies in a pack; reads the whole table."""
+        ...
+
+    def move_parts(self, organisation_id: str, packs: Sequence[Pack], moves: Sequence[tuple[Part, Part]]) -> None:
+        """Parts to where they lie now (old, new); one that was moved by another meanwhile stays there."""
+        ...
+
+    def packs_to_settle(self, before: datetime, limit: int) -> list[tuple[str, Pack]]:
+        """(organisation, pack) of unsettled ones stored before that, the oldest first."""
+        ...
+
+    def settle_packs(self, organisation_id: str, digests: Iterable[str]) -> None: ...
+    def drop_empty_packs(self, organisation_id: str, listed: Mapping[str, Sequence[str]]) -> None:
+        """Forget packs (digest -> digests of the parts that it holds) in which no part lies any more."""
+        ...
+
+    def packs(self, organisation_id: str) -> list[Pack]: ...
+    def pack_digests(self) -> set[str]:
+        """The packs of every organisation."""
+        ...
+
+    def pack_loads(self, organisation_id: str | None = None) -> Iterator[PackLoad]:
+        """How much of each pack is in use; reads the whole table of parts."""
+        ...
+
+    def part_totals(self, organisation_id: str) -> list[tuple[str, str, int, int]]:
+        """(kind, encoding, number of parts, bytes)."""
+        ...
+
+    # everything of an organisation, to be checked or counted
+    def count(self, organisation_id: str, what: str) -> int:
+        """How many rows of the table `what` are the organisation's."""
+        ...
+
+    def image_bytes(self, organisation_id: str) -> int: ...
+    def all_masks(self, organisation_id: str) -> Iterator[list[tuple[str, str]]]:
+        """(project, mask id), a page at a time."""
+        ...
+
+    def all_images(self, organisation_id: str) -> Iterator[list[tuple[str, str]]]:
+        """(project, image hash), a page at a time."""
+        ...
+
+    def all_commits(self, organisation_id: str) -> list[tuple[str, str, str, tuple[str, ...]]]:
+        """(project, commit id, tree id, parents), the oldest first."""
+        ...
+
+    def all_pyramids(self, organisation_id: str) -> list[tuple[str, str, str]]:
+        """(project, image hash, digest of the part that lists its tiles)."""
+        ...
+
+    def samples_of_masks(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, set[str]]:
+        """Mask id -> samples that it was put, is staged or was accepted for."""
+        ...
 
     # pyramids
     def pyramid(self, scope: Scope, image_hash: str) -> str | None:
@@ -140,7 +195,6 @@ class Store(Protocol):
     def add_origins(self, scope: Scope, rows: Iterable[tuple[str, str, Origin]]) -> None:
         """(mask id, sample id, origin): where masks come from."""
         ...
-
 
     # accepted masks and working sets
     def acceptances(self, scope: Scope, sample_id: str) -> list[Acceptance]: ...
@@ -224,7 +278,6 @@ class Store(Protocol):
     def agreements(self, scope: Scope, sample_ids: Iterable[str]) -> dict[str, float]:
         """Of those that are known."""
         ...
-
 
 
 ReadPart = Callable[[str], bytes]

@@ -211,3 +211,67 @@ class ImportReport(View):
     skipped: list[dict[str, str]] = Field(description="file, reason")
     num_losses: int = Field(default=0, description="samples that came in less what a label map can't hold")
     losses: list[dict[str, str]] = Field(default_factory=list, description="file, reason")
+
+
+class GcReport(View):
+    """What garbage collection did, or (`dry_run`) would do."""
+
+    dry_run: bool
+    grace_hours: int = Field(description="packs younger than this were left alone")
+    num_removed: int = Field(description="packs that nothing refers to")
+    bytes_removed: int
+    num_rewritten: int = Field(description="packs of which little was in use, or that were small")
+    bytes_saved: int
+
+
+class PartTotal(View):
+    kind: str
+    encoding: str
+    num_parts: int
+    size_bytes: int
+
+
+class StorageStats(View):
+    """What an organisation has stored, and how."""
+
+    num_images: int
+    image_bytes: int
+    num_masks: int
+    num_commits: int
+    num_packs: int
+    pack_bytes: int
+    live_bytes: int = Field(description="bytes of the packs that are in use")
+    num_unsettled: int = Field(description="packs that wait to be packed small")
+    parts: list[PartTotal]
+
+
+class Damage(View):
+    """One thing that is not as it was stored, and the samples that it touches."""
+
+    kind: Literal["tile", "node", "tree", "data", "image", "pack"]
+    digest: str
+    pack: str | None
+    reason: str
+    project_id: str | None
+    sample_ids: list[str]
+    mask_id: str | None
+    box: tuple[int, int, int, int] | None = Field(description="(y, x, height, width) in the mask that is affected")
+    commit_ids: list[str] = Field(description="versions that can't be read whole for it")
+
+
+class VerifyReport(View):
+    num_packs: int
+    num_parts: int
+    num_masks: int
+    num_commits: int
+    num_images: int
+    num_damages: int
+
+
+class VerifyLine(View):
+    """One line of a verification: how far it is, one damage, or at the end the report."""
+
+    done: int = Field(description="packs, masks, commits and images looked at")
+    total: int
+    damage: Damage | None = None
+    report: VerifyReport | None = None

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from terrazzo_mask_storage.adapters import tables
+from terrazzo_mask_storage.adapters.audit_store import AuditStore
 from terrazzo_mask_storage.adapters.merge_store import MergeStore
+from terrazzo_mask_storage.adapters.parts_store import PartsStore
+from terrazzo_mask_storage.adapters.statements import chunks
 from terrazzo_mask_storage.domain.blame import Origin
-from terrazzo_mask_storage.domain.packs import Pack, Part
 from terrazzo_mask_storage.ports import Acceptance, Commit, Image, Mask, Project, Scope, Tag
 
-# Both databases take more values in one IN than this; statements stay short enough to be planned quickly.
-_IN_MAX = 1_000
 
-
-class SqlStore(MergeStore):
+class SqlStore(PartsStore, AuditStore, MergeStore):
     """Implements ports.Store on one connection, inside its transaction."""
-
-    def __init__(self, connection: sa.Connection) -> None:
-        self._connection = connection
 
     # projects
 
@@ -90,54 +85,6 @@ class SqlStore(MergeStore):
             .where(*_in(images, scope), images.c.image_hash == image_hash)
             .values(names=list(names), attributes=dict(attributes))
         )
-
-    # parts
-
-    def parts(self, organisation_id: str, digests: Iterable[str]) -> dict[str, Part]:
-        parts, packs = tables.parts, tables.packs
-        query = (
-            sa.select(parts, packs.c.digest.label("pack"))
-            .join(packs, packs.c.pack_id == parts.c.pack_id)
-            .where(parts.c.organisation_id == organisation_id)
-        )
-        return {row.digest: _part(row) for row in self._by_ids(query, parts.c.digest, digests)}
-
-    def add_parts(self, organisation_id: str, packs: Sequence[Pack], parts: Sequence[Part]) -> None:
-        ids = self._add_packs(organisation_id, packs)
-        # By digest: two writers that add the same parts at once then never wait for each other in a ring.
-        rows = [
-            {
-                "organisation_id": organisation_id,
-                "digest": part.digest,
-                "pack_id": ids[part.pack],
-                "offset": part.offset,
-                "size_bytes": part.size_bytes,
-                "kind": part.kind,
-                "encoding": part.encoding,
-                "base": part.base,
-                "depth": part.depth,
-            }
-            for part in sorted(parts, key=lambda part: part.digest)
-        ]
-        self._add(tables.parts, rows)
-
-    def _add_packs(self, organisation_id: str, packs: Sequence[Pack]) -> dict[str, int]:
-        """Pack ids by digest."""
-        table = tables.packs
-        rows = [
-            {
-                "organisation_id": organisation_id,
-                "digest": pack.digest,
-                "size_bytes": pack.size_bytes,
-                "settled": pack.settled,
-                "stored_at": pack.stored_at,
-            }
-            for pack in packs
-        ]
-        self._add(table, rows)
-        query = sa.select(table.c.digest, table.c.pack_id).where(table.c.organisation_id == organisation_id)
-        found = self._by_ids(query, table.c.digest, [pack.digest for pack in packs])
-        return {row.digest: row.pack_id for row in found}
 
     # pyramids
 
@@ -255,7 +202,7 @@ class SqlStore(MergeStore):
 
     def unstage(self, scope: Scope, branch: str, sample_ids: Iterable[str]) -> None:
         table = tables.staged
-        for chunk in _chunks(sample_ids):
+        for chunk in chunks(sample_ids):
             self._connection.execute(
                 table.delete().where(*_in(table, scope), table.c.branch == branch, table.c.sample_id.in_(chunk))
             )
@@ -337,33 +284,6 @@ class SqlStore(MergeStore):
             )
         )
 
-    # statements
-
-    def _first(self, query: sa.Select[Any]) -> Any:
-        return self._connection.execute(query).first()
-
-    def _by_ids(self, query: sa.Select[Any], column: sa.Column[Any], ids: Iterable[str]) -> Iterator[Any]:
-        for chunk in _chunks(ids):
-            yield from self._connection.execute(query.where(column.in_(chunk)))
-
-    def _add(self, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-        """Insert the rows that are not there."""
-        if rows:
-            self._connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
-
-    def _put(self, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-        """Insert, or replace what is not part of the primary key."""
-        if not rows:
-            return
-        insert = self._insert(table)
-        keys = [column.name for column in table.primary_key.columns]
-        changed = {name: insert.excluded[name] for name in rows[0] if name not in keys}
-        self._connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed), rows)
-
-    def _insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-        is_sqlite = self._connection.dialect.name == "sqlite"
-        return sqlite.insert(table) if is_sqlite else postgresql.insert(table)
-
 
 def _in(table: sa.Table, scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
     return (table.c.organisation_id == scope.organisation_id, table.c.project_id == scope.project_id)
@@ -376,16 +296,6 @@ def _keys(scope: Scope) -> dict[str, str]:
 def _pairs(counts: Mapping[int, int]) -> list[list[int]]:
     """JSON has no integer keys."""
     return [[class_id, pixels] for class_id, pixels in sorted(counts.items())]
-
-
-def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
-    distinct = list(dict.fromkeys(ids))
-    for start in range(0, len(distinct), _IN_MAX):
-        yield distinct[start : start + _IN_MAX]
-
-
-def _part(row: Any) -> Part:
-    return Part(row.digest, row.kind, row.encoding, row.base, row.depth, row.pack, row.offset, row.size_bytes)
 
 
 def _image(row: Any) -> Image:

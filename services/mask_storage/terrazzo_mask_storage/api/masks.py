@@ -52,7 +52,8 @@ def put(
 ) -> MaskView:
     """Take a label map: index PNG, palette PNG, grayscale TIFF or .npy. The same pixels have the same id.
 
-    What differs from `base` (or from the provenance's parent) may be stored as a patch on it. The actor of an annotator's, reviewer's or vendor's mask is the key that sends it, whatever `provenance` says.
+    What differs from `base` (or from the provenance's parent) may be stored as a patch on it. The actor of an
+    annotator's, reviewer's or vendor's mask is the key that sends it, whatever `provenance` says.
     """
     return masks.put_mask(
         deps,

@@ -25,6 +25,8 @@ PATCHES = frozenset({"zstd_patch", "patch"})
 
 # A reader fetches a whole pack for one part of it, so packs stay small enough to be read at once.
 PACK_BYTES_MAX = 2**20
+# A pack under this size is put together with others when it is packed again.
+FULL_BYTES_MIN = PACK_BYTES_MAX // 8
 MAGIC = b"TZPK"
 VERSION = 1
 _HEAD = struct.Struct("<4sBI")
@@ -63,6 +65,22 @@ class Pack:
 
 
 @dataclass(frozen=True)
+class PackLoad:
+    """How much of a pack is in use: the parts that lie in it by the database, and their bytes."""
+
+    organisation_id: str
+    pack: Pack
+    num_parts: int
+    num_patches: int
+    part_bytes: int
+
+    @property
+    def live_bytes(self) -> int:
+        """What a pack of these parts alone would take, about."""
+        return self.part_bytes + self.num_parts * (_DIGEST_BYTES + 3) + self.num_patches * _DIGEST_BYTES
+
+
+@dataclass(frozen=True)
 class Encoded:
     """A part before it has a place."""
 
@@ -84,6 +102,11 @@ class Listed:
     base: str | None
     offset: int
     size_bytes: int
+
+
+def placed(part: Encoded, pack: str, offset: int) -> Part:
+    """The part at its place in a pack."""
+    return Part(part.digest, part.kind, part.encoding, part.base, part.depth, pack, offset, len(part.data))
 
 
 def group(parts: Sequence[Encoded]) -> list[list[Encoded]]:

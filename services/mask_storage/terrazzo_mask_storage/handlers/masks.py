@@ -222,7 +222,7 @@ def palette_of(store: Store, scope: Scope) -> Mapping[int, tuple[int, int, int]]
 def encode(
     labels_HW: NDArray[Any], format: MaskFormat | RegionFormat, palette: Mapping[int, tuple[int, int, int]]
 ) -> bytes:
-    """A label map as an index PNG (coloured by the ontology where ids fit a palette), .npy, codec bytes, RGB PNG."""
+    """A label map as an index PNG (coloured by the ontology if ids fit a palette), .npy, codec bytes, RGB PNG."""
     from terrazzo_masks import codec, formats
 
     if format in ("fast", "small"):

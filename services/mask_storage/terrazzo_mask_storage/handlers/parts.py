@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from terrazzo_mask_storage.domain.encodings import DamagedData, compress, decompress
-from terrazzo_mask_storage.domain.packs import Encoded, Encoding, Kind, Pack, Part, group, write_pack
+from terrazzo_mask_storage.domain.packs import (
+    FULL_BYTES_MIN,
+    Encoded,
+    Encoding,
+    Kind,
+    Pack,
+    Part,
+    group,
+    placed,
+    write_pack,
+)
 from terrazzo_mask_storage.handlers.caches import PackCache
 from terrazzo_mask_storage.ports import Store
 from terrazzo_masks import codec
@@ -245,11 +255,10 @@ class NewParts:
         for parts in group(waiting):
             data, offsets = write_pack(parts)
             pack = blobs.put(data)
-            # Only tiles gain by being packed small later.
-            settled = not any(part.encoding == "fast" for part in parts)
+            settled = len(data) >= FULL_BYTES_MIN and not any(part.encoding == "fast" for part in parts)
             self._packs.append(Pack(pack, len(data), settled, blobs.stored_at(pack)))
             for part, offset in zip(parts, offsets, strict=True):
-                self._rows.append(_placed(part, pack, offset))
+                self._rows.append(placed(part, pack, offset))
             num_bytes += sum(len(part.data) for part in parts)
         return num_bytes
 
@@ -347,7 +356,3 @@ class NewParts:
         if found is None:
             return 0
         return len(found.data) if isinstance(found, Encoded) else found.size_bytes
-
-
-def _placed(part: Encoded, pack: str, offset: int) -> Part:
-    return Part(part.digest, part.kind, part.encoding, part.base, part.depth, pack, offset, len(part.data))

@@ -108,7 +108,7 @@ class Batch:
         return manifest, base, mark, len(self.parts.log)
 
     def finish(self, make: Callable[[NewParts], tiles.Manifest], base: Mask | None = None) -> PreparedMask:
-        """One manifest, made by `make(parts)`, with its blobs written. Raises StorageFull, and what `make` raises."""
+        """One manifest, made by `make(parts)`, and its blobs written. Raises StorageFull and what `make` does."""
         mark = len(self.parts.log)
         manifest = make(self.parts)
         self.parts.write_blobs(self._store, self._deps.blobs, self._scope.organisation_id)

@@ -24,7 +24,7 @@ from terrazzo_mask_storage.handlers.masks import (
 from terrazzo_mask_storage.handlers.parts import reader
 from terrazzo_mask_storage.handlers.prepare import Batch, PreparedMask, refuse_unknown_classes
 from terrazzo_mask_storage.handlers.projects import known_project, ontology_of
-from terrazzo_mask_storage.ports import Mask, Scope
+from terrazzo_mask_storage.ports import Scope
 from terrazzo_masks import tiles
 from terrazzo_masks.errors import ShapeMismatch
 from terrazzo_masks.labels import count_classes
