@@ -135,6 +135,7 @@ class Sample:
 
     `labels()` reads the whole map, `region(y, x, height, width)` a part of it. `layers` are further label maps of
     the same picture, by name. `attributes` are what an import kept for an export: "volume", "geotiff", ...
+    `counts` are its pixels per class id, where they are known without reading it.
     """
 
     stem: str
@@ -147,6 +148,7 @@ class Sample:
     attributes: Mapping[str, str] = field(default_factory=dict)
     layers: Mapping[str, Callable[[], LabelMap]] = field(default_factory=dict)
     region: Callable[[int, int, int, int], LabelMap] | None = None
+    counts: Mapping[int, int] | None = None
 
     def window(self, y: int, x: int, height: int, width: int) -> LabelMap:
         """labels_HW of a part; from the whole map when the sample has no `region`."""

@@ -58,20 +58,24 @@ def picture_member(sample: Sample, folder: str) -> Iterator[Member]:
 
 def read(source: Source, classes: ClassTable, report: Report, limits: Limits) -> Iterator[Found]:
     """Pairs of files, by name. Raises FormatError when there is no picture and no mask at all."""
-    images, masks = _files(source.names())
-    if not images and not masks:
-        raise FormatError(f"the archive has no files {IMAGES}/<name>.png with {MASKS}/<name>.png")
+    found_pairs = pairs(source)
     to_id = pixel_values(source, classes)
-    for key in sorted(images.keys() | masks.keys()):
-        image, mask = images.get(key), masks.get(key)
-        name = PurePosixPath(image or mask or "").name
+    for image, mask in found_pairs:
         yield Found(
-            name=name,
+            name=PurePosixPath(image or mask or "").name,
             image=None if image is None else partial(source.read, image, limits.max_bytes),
             image_file=image or "",
             labels=None if mask is None else partial(index_labels, source, mask, to_id, limits),
             labels_file=mask or "",
         )
+
+
+def pairs(source: Source, suffixes: str = ".png") -> list[tuple[str | None, str | None]]:
+    """(picture, mask) by folder and stem; one of the two may lack. Raises FormatError when there are none."""
+    images, masks = _files(source.names())
+    if not images and not masks:
+        raise FormatError(f"the archive has no files {IMAGES}/<name> with {MASKS}/<name> ({suffixes})")
+    return [(images.get(key), masks.get(key)) for key in sorted(images.keys() | masks.keys())]
 
 
 def index_labels(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import lzma
 import stat
 import zipfile
 import zlib
 from collections.abc import Sequence
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO
 
 from terrazzo_mask_storage.domain.layouts import is_unsafe
 from terrazzo_masks.formats.exchange import UnreadableFile
@@ -68,14 +69,14 @@ class Archive:
         return list(self._infos)
 
     def open(self, name: str) -> BinaryIO:
-        """A member as a stream. Raises UnreadableFile; what reads from it may meet damage (zipfile's errors)."""
+        """A member as a stream. Raises UnreadableFile; so do its reads when they meet damage."""
         info = self._infos[name]
         if stat.S_ISLNK(info.external_attr >> 16):
             raise UnreadableFile("it is a link")
         if info.flag_bits & 1:
             raise UnreadableFile("it is encrypted")
         try:
-            return cast("BinaryIO", self._zip.open(info))
+            return io.BufferedReader(_Member(self._zip.open(info)))
         except _DAMAGE as error:
             raise UnreadableFile(f"it can't be unpacked: {error}") from error
 
@@ -85,10 +86,41 @@ class Archive:
         if info.file_size > max_bytes:
             raise UnreadableFile(f"it has {info.file_size} bytes; at most {max_bytes} are taken")
         with self.open(name) as member:
-            try:
-                data = member.read(max_bytes + 1)
-            except _DAMAGE as error:
-                raise UnreadableFile(f"it can't be unpacked: {error}") from error
+            data = member.read(max_bytes + 1)
         if len(data) != info.file_size:
             raise UnreadableFile(f"it has not the {info.file_size} bytes that the archive says")
         return data
+
+
+class _Member(io.RawIOBase):
+    """A member that is being read: damage is an UnreadableFile, whatever the unpacker says."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._file.read(len(buffer))
+        except _DAMAGE as error:
+            raise UnreadableFile(f"it can't be unpacked: {error}") from error
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except _DAMAGE as error:
+            raise UnreadableFile(f"it can't be unpacked: {error}") from error
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
