@@ -142,8 +142,18 @@ class Node:
 
     def replaced(self, changes: Mapping[int, Entry]) -> "Node":
         """This node with other children in some places."""
-        entries = [changes[i] if i in changes else self.entry(i) for i in range(self.num_children)]
-        return make_node(self.level, self.box, self.tile_px, entries)
+        ids_K = np.unique(np.concatenate([self.ids_K, *(entry.ids_K for entry in changes.values())]))
+        counts_NK = np.zeros((self.num_children, ids_K.size), np.int64)
+        counts_NK[:, np.searchsorted(ids_K, self.ids_K)] = self.counts_NK
+        uniform_N, digests_N = self.uniform_N.copy(), self.digests_N.copy()
+        for child, entry in changes.items():
+            counts_NK[child] = 0
+            counts_NK[child, np.searchsorted(ids_K, entry.ids_K)] = entry.pixels_K
+            uniform_N[child] = entry.class_id
+            digests_N[child] = np.frombuffer(entry.digest or bytes(32), np.uint8)
+        held_K = counts_NK.any(axis=0)
+        counts_NK = np.ascontiguousarray(counts_NK[:, held_K])
+        return Node(self.level, self.box, self.tile_px, ids_K[held_K], uniform_N, digests_N, counts_NK)
 
     def body(self) -> bytes:
         from terrazzo_masks.kernels.nodes import write_body

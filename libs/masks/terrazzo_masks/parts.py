@@ -10,7 +10,7 @@ against an
 
 import struct
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from terrazzo_masks.labels import LabelMap
 
 TILE_HEAD = struct.Struct("<4sIIB")
 TILE_MAGIC = b"TZT1"
+CHAIN_MAX = 8
 
 
 def digest_of(data: bytes) -> str:
@@ -70,16 +71,26 @@ class Parts(Protocol):
         """A hint: these nodes or tiles will be asked for."""
 
 
-class MemoryParts:
-    """`Parts` in dictionaries: tiles are kept encoded, in `profile`. For tests, tools and small jobs.
+class _Kept(NamedTuple):
+    """A part as it is kept: whole, or as a patch on `base`, `depth` patches away from one that is whole."""
 
-    `num_bytes` is what is kept; `num_node_reads`, `num_tile_reads` and `num_puts` count the calls.
+    data: bytes
+    base: str | None = None
+    depth: int = 0
+
+
+class MemoryParts:
+    """`Parts` in dictionaries, for tests, tools and small jobs.
+
+    Tiles are kept encoded in `profile`; nodes that replace others as patches, where that is smaller and no
+    more than `CHAIN_MAX` patches then lie on each other. `num_bytes` is what is kept; `num_node_reads`,
+    `num_tile_reads` and `num_puts` count the calls.
     """
 
     def __init__(self, profile: codec.Profile = "fast") -> None:
         self._profile = profile
-        self._nodes: dict[str, bytes] = {}
-        self._tiles: dict[str, bytes] = {}
+        self._nodes: dict[str, _Kept] = {}
+        self._tiles: dict[str, _Kept] = {}
         self.num_bytes = 0
         self.num_node_reads = 0
         self.num_tile_reads = 0
@@ -87,34 +98,79 @@ class MemoryParts:
 
     def node(self, digest: str) -> bytes:
         self.num_node_reads += 1
-        return self._found(self._nodes, digest)
+        return self._node(digest)
 
     def tile(self, digest: str) -> LabelMap:
         self.num_tile_reads += 1
-        return codec.decode(self._found(self._tiles, digest))
+        return self._tile(digest)
 
     def put_node(self, data: bytes, base: str | None = None) -> str:
         self.num_puts += 1
         digest = digest_of(data)
-        if digest not in self._nodes:
-            self._nodes[digest] = data
-            self.num_bytes += len(data)
+        if digest in self._nodes:
+            return digest
+        base = _base_of(self._nodes, base)
+        patch = None if base is None else _patched(data, self._node(base))
+        self._keep(self._nodes, digest, data, patch, base)
         return digest
 
     def put_tile(self, tile_HW: LabelMap, base: str | None = None) -> str:
         self.num_puts += 1
         digest = tile_digest(tile_HW)
-        if digest not in self._tiles:
-            self._tiles[digest] = codec.encode(narrowest(tile_HW), self._profile)
-            self.num_bytes += len(self._tiles[digest])
+        if digest in self._tiles:
+            return digest
+        self._keep(self._tiles, digest, codec.encode(narrowest(tile_HW), self._profile), None, None)
         return digest
 
     def prefetch(self, digests: Iterable[str]) -> None:
         """Nothing is quicker than memory."""
 
-    @staticmethod
-    def _found(kept: Mapping[str, bytes], digest: str) -> bytes:
-        try:
-            return kept[digest]
-        except KeyError:
-            raise MissingPart(f"no part {digest!r} in this store") from None
+    def _node(self, digest: str) -> bytes:
+        kept = _found(self._nodes, digest)
+        return kept.data if kept.base is None else _unpatched(kept.data, self._node(kept.base))
+
+    def _tile(self, digest: str) -> LabelMap:
+        kept = _found(self._tiles, digest)
+        return codec.decode(kept.data)
+
+    def _keep(
+        self, into: dict[str, _Kept], digest: str, whole: bytes, patch: bytes | None, base: str | None
+    ) -> None:
+        if patch is None or base is None or len(patch) >= len(whole):
+            into[digest] = _Kept(whole)
+        else:
+            into[digest] = _Kept(patch, base, into[base].depth + 1)
+        self.num_bytes += len(into[digest].data)
+
+
+def _found(kept: Mapping[str, _Kept], digest: str) -> _Kept:
+    try:
+        return kept[digest]
+    except KeyError:
+        raise MissingPart(f"no part {digest!r} in this store") from None
+
+
+def _base_of(kept: Mapping[str, _Kept], base: str | None) -> str | None:
+    """What a part that replaces `base` may be patched on: `base`, or the first of its chain when that is long."""
+    if base is None or base not in kept:
+        return None
+    if kept[base].depth < CHAIN_MAX:
+        return base
+    while (below := kept[base].base) is not None:
+        base = below
+    return base
+
+
+def _patched(data: bytes, base: bytes) -> bytes:
+    """`data` as a zstd frame that takes `base` as its dictionary."""
+    import zstandard
+
+    dictionary = zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    return zstandard.ZstdCompressor(level=3, dict_data=dictionary).compress(data)
+
+
+def _unpatched(frame: bytes, base: bytes) -> bytes:
+    import zstandard
+
+    dictionary = zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    return zstandard.ZstdDecompressor(dict_data=dictionary).decompress(frame)

@@ -1,7 +1,5 @@
 """Bytes of manifest nodes: the body after the header (docs/storage-format.md), both ways."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -210,5 +208,8 @@ def write_body(
 
 def warm() -> None:
     ids_K, uniform_N = np.array([1, 2], np.int32), np.array([-1], np.int32)
-    body: NDArray[Any] = write_body(ids_K, uniform_N, np.zeros((1, 32), np.uint8), np.array([[3, 5]], np.int64))
-    parse_body(np.frombuffer(body.tobytes(), np.uint8), 0, np.array([8], np.int64))
+    body = write_body(ids_K, uniform_N, np.zeros((1, 32), np.uint8), np.array([[3, 5]], np.int64))
+    data = np.frombuffer(body.tobytes(), np.uint8)
+    parse_body(data, 0, np.array([8], np.int64))
+    read_number(data, 0)
+    write_number(body, 0, 1)
