@@ -11,7 +11,9 @@ TerrazzoError
 ├── Conflict 409            true request, wrong moment (lease lost, state does not allow it)
 ├── TooLarge 413
 ├── Unprocessable 422       a field's value can't be accepted
-│   └── IdempotencyKeyReused
+│   ├── IdempotencyKeyReused
+│   ├── InvalidGates        a gates file with mistakes: `errors` names each by line and field
+│   └── GatesRefused        a dataset version that breaks the project's rules: `errors` has the reasons
 ├── StorageDamaged 500      what was stored is not there any more, or not as it was
 ├── StorageFull 507
 └── Unavailable 503
@@ -19,6 +21,7 @@ TerrazzoError
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 PROBLEM_BASE = "https://terrazzo.dev/problems/"
@@ -28,7 +31,8 @@ class TerrazzoError(Exception):
     """A business error: says what was wrong, where, and what would be right.
 
     `field` is the name of the offending input, `value` what was given (shortened in the
-    problem document), `remedy` the next step for the caller.
+    problem document), `remedy` the next step for the caller, `errors` every single thing that was
+    wrong where there may be several (`field`, `message`, ...).
     """
 
     status: ClassVar[int] = 500
@@ -43,6 +47,7 @@ class TerrazzoError(Exception):
         value: object | None = None,
         remedy: str | None = None,
         retry_after_s: int | None = None,
+        errors: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -50,6 +55,7 @@ class TerrazzoError(Exception):
         self.value = value
         self.remedy = remedy
         self.retry_after_s = retry_after_s
+        self.errors = errors
 
     def problem(self, instance: str | None = None) -> dict[str, Any]:
         """The RFC 9457 document of this error."""
@@ -68,6 +74,8 @@ class TerrazzoError(Exception):
             document["value"] = text if len(text) <= 200 else text[:200] + "…"
         if self.remedy is not None:
             document["remedy"] = self.remedy
+        if self.errors is not None:
+            document["errors"] = [dict(error) for error in self.errors]
         return document
 
 
@@ -119,6 +127,14 @@ class Unprocessable(TerrazzoError):
 
 class IdempotencyKeyReused(Unprocessable):
     slug, title = "idempotency-key-reused", "This idempotency key belongs to another request"
+
+
+class InvalidGates(Unprocessable):
+    slug, title = "invalid-gates", "The gates file has mistakes"
+
+
+class GatesRefused(Unprocessable):
+    slug, title = "gates-refused", "The gates refuse this version"
 
 
 class Unavailable(TerrazzoError):

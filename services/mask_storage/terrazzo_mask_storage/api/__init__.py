@@ -1,5 +1,13 @@
 """HTTP in."""
 
-from terrazzo_mask_storage.api import datasets, exchange, images, masks
+from terrazzo_mask_storage.api import datasets, exchange, gates, images, masks, merges, storage
 
-routers = (images.router, masks.router, datasets.router, exchange.router)
+routers = (
+    images.router,
+    masks.router,
+    datasets.router,
+    exchange.router,
+    merges.router,
+    gates.router,
+    storage.router,
+)

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["annotator", "model", "import", "consensus"]
-Source = Literal["submission", "consensus", "adjudication", "audit", "prediction", "import"]
+Source = Literal["submission", "consensus", "adjudication", "audit", "merge", "prediction", "import"]
 
 # Which row speaks for a mask that has several, when the decision does not say.
-_RANK: tuple[Source, ...] = ("adjudication", "audit", "consensus", "submission", "import", "prediction")
+_RANK: tuple[Source, ...] = ("adjudication", "audit", "consensus", "merge", "submission", "import", "prediction")
 _SOURCE_OF_DECISION: dict[str, Source] = {
     "single": "submission",
     "consensus": "consensus",

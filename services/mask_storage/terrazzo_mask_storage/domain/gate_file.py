@@ -66,6 +66,17 @@ def parse_gates(text: str, classes: Mapping[int, str], installed: Collection[str
 
     Raises GateFileError.
     """
+    gates, mistakes = read_gates(text, classes, installed)
+    if mistakes:
+        raise GateFileError(mistakes)
+    return gates
+
+
+def read_gates(text: str, classes: Mapping[int, str], installed: Collection[str]) -> tuple[Gates, list[Mistake]]:
+    """What can be read of a gates file that was sound once, and what is wrong with it now (a class that is gone).
+
+    Raises GateFileError for a text that is no YAML at all.
+    """
     return _Reader(classes, installed).gates(_compose(text))
 
 
@@ -99,7 +110,7 @@ class _Reader:
         self._installed = installed
         self._mistakes: list[Mistake] = []
 
-    def gates(self, root: yaml.Node) -> Gates:
+    def gates(self, root: yaml.Node) -> tuple[Gates, list[Mistake]]:
         top = self._mapping(root, "", {"on", "rules"}, {"rules"})
         on = self._mapping(top["on"], "on", {"merges", "commits"}) if "on" in top else {}
         merges = self._patterns(on["merges"], "on.merges") if "merges" in on else ("*",)
@@ -113,9 +124,7 @@ class _Reader:
             self._wrong(top["rules"], "rules", "at least one rule is needed")
         if len(rules) > RULES_MAX:
             self._wrong(top["rules"], "rules", f"{len(rules)} rules: at most {RULES_MAX} are allowed")
-        if self._mistakes:
-            raise GateFileError(sorted(self._mistakes, key=lambda m: (m.line, m.column)))
-        return Gates(merges, commits, tuple(rules))
+        return Gates(merges, commits, tuple(rules)), sorted(self._mistakes, key=lambda m: (m.line, m.column))
 
     def _rule(self, node: yaml.Node, where: str) -> Rule | None:
         kinds: dict[str, Callable[[yaml.Node, str], Rule | None]] = {

@@ -325,11 +325,10 @@ def _golden_sample(
 
 def _custom(rule: Custom, proposal: Proposal, gates: Mapping[str, Gate]) -> Outcome:
     name = f"{RULE_NAMES[Custom]} {rule.gate}"
-    gate = gates.get(rule.gate)
-    if gate is None:
+    if rule.gate not in gates:
         return Outcome(name, rule.line, (f"no gate {rule.gate!r} is installed on this server",))
     try:
-        found = [str(reason) for reason in gate(proposal, rule.options)]
+        found = [str(reason) for reason in gates[rule.gate](proposal, rule.options)]
     except Exception as error:  # noqa: BLE001 - whatever an operator's gate raises, it refuses and says why
         return Outcome(name, rule.line, (f"the gate {rule.gate!r} failed: {type(error).__name__}: {error}",))
     return Outcome(name, rule.line, tuple(_first_of(found[:REASONS_MAX], len(found))))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from terrazzo_mask_storage.domain.gates import Gate
 from terrazzo_mask_storage.handlers.parts import PackCache
 from terrazzo_mask_storage.ports import Store
 from terrazzo_runtime.blobs import Blobs
@@ -19,3 +21,4 @@ class Deps:
     packs: PackCache
     clock: Clock
     settings: Settings
+    gates: Mapping[str, Gate] = field(default_factory=dict)
