@@ -100,12 +100,25 @@ def rgb_png(colors_HWC: NDArray[np.uint8]) -> bytes:
     return _png(np.ascontiguousarray(colors_HWC).reshape(height, -1), width, 8, PNG_RGB, None)
 
 
-def _png(rows_HB: NDArray[np.uint8], width: int, depth: int, kind: int, colors: bytes | None) -> bytes:
+def picture_png(pixels: NDArray[np.uint8 | np.uint16], comment: str = "") -> bytes:
+    """A PNG of gray levels (H, W), 8 or 16 bit, or 8 bit colours (H, W, 3); `comment` makes equal ones differ."""
+    height, width = pixels.shape[:2]
+    big_endian = pixels.astype(pixels.dtype.newbyteorder(">"), order="C", copy=False)
+    rows_HB = big_endian.view(np.uint8).reshape(height, -1)
+    kind = PNG_RGB if pixels.ndim == 3 else PNG_GRAY
+    return _png(rows_HB, width, 8 * pixels.dtype.itemsize, kind, None, comment)
+
+
+def _png(
+    rows_HB: NDArray[np.uint8], width: int, depth: int, kind: int, colors: bytes | None, comment: str = ""
+) -> bytes:
     """A PNG of rows of bytes."""
     header = struct.pack(">IIBBBBB", width, len(rows_HB), depth, kind, 0, 0, 0)
     chunks = [PNG_MAGIC, _chunk(b"IHDR", header)]
     if colors is not None:
         chunks.append(_chunk(b"PLTE", colors))
+    if comment:
+        chunks.append(_chunk(b"iTXt", b"Comment\0\0\0\0\0" + comment.encode()))
     chunks += [_chunk(b"IDAT", _deflated(rows_HB)), _chunk(b"IEND", b"")]
     return b"".join(chunks)
 
