@@ -15,6 +15,7 @@ duplicate-bytes        warning   the same pixels as another annotator's submissi
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
 
@@ -23,7 +24,7 @@ import numpy as np
 from terrazzo_masks.boxes import Box, tight_box
 from terrazzo_masks.errors import UnsupportedMask
 from terrazzo_masks.labels import UNLABELLED, LabelMap, count_classes, require_labels
-from terrazzo_masks.regions import Component, holes, islands, slivers
+from terrazzo_masks.regions import Chosen, Regions, find_regions
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
@@ -109,6 +110,11 @@ class _Submission:
     digest: str | None
     settings: CheckSettings
 
+    @cached_property
+    def regions(self) -> Regions:
+        """Found once for the checks that look at them."""
+        return find_regions(self.labels_HW)
+
     def finding(
         self, code: str, message: str, class_id: int | None = None, box: Box | None = None, count: int = 1
     ) -> Finding:
@@ -148,30 +154,31 @@ def run_checks(
     findings: list[Finding] = []
     for code, check in CHECKS.items():
         if code in settings.enabled:
-            findings += _capped(code, check(submission), settings)
+            findings += check(submission)
     return findings
 
 
-def _capped(code: str, found: list[Finding], settings: CheckSettings) -> list[Finding]:
-    more = len(found) - settings.findings_max
-    if more <= 0:
-        return found
-    rest = Finding(code, settings.severity_of(code), f"and {more} more findings of this kind", count=more)
-    return [*found[: settings.findings_max], rest]
+def _with_rest(submission: _Submission, code: str, shown: list[Finding], num_found: int) -> list[Finding]:
+    """The findings to show and, where there are more of them, one that counts those."""
+    more = num_found - len(shown)
+    if more == 0:
+        return shown
+    severity = submission.settings.severity_of(code)
+    return [*shown, Finding(code, severity, f"and {more} more findings of this kind", count=more)]
 
 
 def _unknown_class(submission: _Submission) -> list[Finding]:
-    found: list[Finding] = []
-    for class_id, pixels in submission.counts.items():
-        if class_id != UNLABELLED and class_id not in submission.class_ids:
-            box = (
-                tight_box(submission.labels_HW == class_id)
-                if len(found) < submission.settings.findings_max
-                else None
-            )
-            message = f"class id {class_id} is not in the ontology ({pixels} pixels)"
-            found.append(submission.finding("unknown-class", message, class_id, box, pixels))
-    return found
+    unknown = [
+        (class_id, pixels)
+        for class_id, pixels in submission.counts.items()
+        if class_id != UNLABELLED and class_id not in submission.class_ids
+    ]
+    shown = []
+    for class_id, pixels in unknown[: submission.settings.findings_max]:
+        message = f"class id {class_id} is not in the ontology ({pixels} pixels)"
+        box = tight_box(submission.labels_HW == class_id)
+        shown.append(submission.finding("unknown-class", message, class_id, box, pixels))
+    return _with_rest(submission, "unknown-class", shown, len(unknown))
 
 
 def _empty(submission: _Submission) -> list[Finding]:
@@ -199,28 +206,29 @@ def _one_class(submission: _Submission) -> list[Finding]:
     return [submission.finding("one-class", message, labelled[0], count=pixels)]
 
 
-def _regions(submission: _Submission, code: str, what: str, regions: list[Component]) -> list[Finding]:
-    return [
+def _regions(submission: _Submission, code: str, what: str, chosen: Chosen) -> list[Finding]:
+    shown = [
         submission.finding(code, f"{what} ({region.area_px} px)", region.class_id, region.box, region.area_px)
-        for region in regions
+        for region in chosen.first(submission.settings.findings_max)
     ]
+    return _with_rest(submission, code, shown, len(chosen))
 
 
 def _hole(submission: _Submission) -> list[Finding]:
     if UNLABELLED not in submission.counts:
         return []
-    found = holes(submission.labels_HW, submission.settings.hole_area_max_px)
+    found = submission.regions.holes(submission.settings.hole_area_max_px)
     return _regions(submission, "hole", "an unlabelled hole", found)
 
 
 def _island(submission: _Submission) -> list[Finding]:
-    found = islands(submission.labels_HW, submission.settings.island_area_max_px)
+    found = submission.regions.islands(submission.settings.island_area_max_px)
     return _regions(submission, "island", "a small region inside another class", found)
 
 
 def _sliver(submission: _Submission) -> list[Finding]:
     settings = submission.settings
-    found = slivers(submission.labels_HW, settings.sliver_area_max_px, settings.sliver_width_max_px)
+    found = submission.regions.slivers(settings.sliver_area_max_px, settings.sliver_width_max_px)
     return _regions(submission, "sliver", "a thin region left between others", found)
 
 

@@ -1,7 +1,7 @@
 """Connected regions of one class, and the small ones that are likely slips of the hand.
 
-All classes are labelled in one pass, so that the cost does not grow with their number. A region is 8-connected by
-default: a thin diagonal line is one region. A small region is called
+All classes are labelled in one pass over the runs of equal pixels, so that the cost does not grow with their
+number. A region is 8-connected by default: a thin diagonal line is one region. A small region is called
 
     hole     unlabelled pixels that labelled ones enclose;
     island   a labelled region that a single other labelled class encloses;
@@ -9,6 +9,7 @@ default: a thin diagonal line is one region. A small region is called
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,31 +36,115 @@ class Component:
         return Box(self.y, self.x, self.height, self.width)
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Some regions of a map, described when they are asked for: there may be millions, and few to show."""
+
+    figures_M6: NDArray[np.int64]  # class, area, first row, first column, row and column after the last
+
+    def __len__(self) -> int:
+        return len(self.figures_M6)
+
+    def first(self, num: int | None = None) -> list[Component]:
+        """The first `num` of them (None: all), in the order of their first pixels."""
+        return [
+            Component(class_id, area_px, y, x, bottom - y, right - x)
+            for class_id, area_px, y, x, bottom, right in self.figures_M6[:num].tolist()
+        ]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The connected regions of a label map, unlabelled ones too, in the order of their first pixels.
+
+    `figures_N8` holds of each region: class, area, first row, first column, row and column after the last, lowest
+    and highest class beside it (4-neighbours). Made by `find_regions`: for who asks several things of one map.
+    """
+
+    labels_HW: LabelMap
+    row_H1: NDArray[np.int64]
+    start_R: NDArray[np.int32]
+    region_R: NDArray[np.int32]
+    figures_N8: NDArray[np.int64]
+
+    @property
+    def class_N(self) -> NDArray[np.int64]:
+        """Class id of each region."""
+        class_N: NDArray[np.int64] = self.figures_N8[:, 0]
+        return class_N
+
+    def of_class(self, class_id: int | None = None) -> Chosen:
+        """Those of one class; None: of every class but unlabelled."""
+        return self._chosen(self.class_N != UNLABELLED if class_id is None else self.class_N == class_id)
+
+    def holes(self, max_area_px: int) -> Chosen:
+        """Those that the function `holes` describes."""
+        small_N = (self.class_N == UNLABELLED) & (self.figures_N8[:, 1] <= max_area_px)
+        return self._chosen(small_N & ~self._at_border(), class_N=self.figures_N8[:, 6])
+
+    def islands(self, max_area_px: int) -> Chosen:
+        """Those that the function `islands` describes."""
+        return self._chosen(self._small(max_area_px) & self._enclosed())
+
+    def slivers(self, max_area_px: int, max_width_px: int = 2) -> Chosen:
+        """Those that the function `slivers` describes."""
+        from terrazzo_masks.kernels.runs import find_wide
+
+        candidate_N = self._small(max_area_px) & ~self._enclosed()
+        # A map of one region, or of unlabelled and one region, has nothing that a sliver could be cut from.
+        if not candidate_N.any() or np.count_nonzero(self.class_N != UNLABELLED) < 2:
+            return Chosen(self.figures_N8[:0, :6])
+        wide_N = np.zeros(candidate_N.size, np.bool_)
+        side = max_width_px + 1
+        find_wide(self.labels_HW, self.row_H1, self.start_R, self.region_R, candidate_N, side, wide_N)
+        return self._chosen(candidate_N & ~wide_N)
+
+    def _small(self, max_area_px: int) -> BoolMap:
+        small_N: BoolMap = (self.class_N != UNLABELLED) & (self.figures_N8[:, 1] <= max_area_px)
+        return small_N
+
+    def _enclosed(self) -> BoolMap:
+        """By a single labelled class."""
+        lowest_N, highest_N = self.figures_N8[:, 6], self.figures_N8[:, 7]
+        enclosed_N: BoolMap = ~self._at_border() & (lowest_N == highest_N) & (lowest_N != UNLABELLED)
+        return enclosed_N
+
+    def _at_border(self) -> BoolMap:
+        (height, width), (_, _, y_N, x_N, bottom_N, right_N, _, _) = self.labels_HW.shape, self.figures_N8.T
+        at_border_N: BoolMap = (y_N == 0) | (x_N == 0) | (bottom_N == height) | (right_N == width)
+        return at_border_N
+
+    def _chosen(self, wanted_N: BoolMap, class_N: NDArray[np.int64] | None = None) -> Chosen:
+        figures_M6 = self.figures_N8[wanted_N, :6]
+        if class_N is not None:
+            figures_M6[:, 0] = class_N[wanted_N]
+        return Chosen(figures_M6)
+
+
+def find_regions(labels_HW: LabelMap, connectivity: int = 8) -> Regions:
+    """The connected regions of equal class. Raises UnsupportedMask when `connectivity` is neither 4 nor 8."""
+    from terrazzo_masks.kernels.runs import measure_regions
+
+    labels_HW, runs, num_regions = _joined(labels_HW, connectivity)
+    figures_N8 = np.empty((num_regions, 8), np.int64)
+    measure_regions(labels_HW, *runs, figures_N8)
+    return Regions(labels_HW, *runs, figures_N8)
+
+
 def label_components(labels_HW: LabelMap, connectivity: int = 8) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Number the connected regions of equal class, unlabelled ones too.
 
-    Returns (component_HW int32, 0..N-1 in no promised order; class_N int64, the class id of each).
+    Returns (component_HW int32, 0..N-1 in the order of their first pixels; class_N int64, the class id of each).
     Raises UnsupportedMask when `connectivity` is neither 4 nor 8.
     """
-    import cv2
+    from terrazzo_masks.kernels.runs import paint_runs
 
-    require_labels(labels_HW)
-    if connectivity not in (4, 8):
-        raise UnsupportedMask(f"connectivity is 4 or 8, not {connectivity}")
-    height, width = labels_HW.shape
-    # A grid with a site per pixel and a site between each two neighbours, open where they are of one class: binary
-    # labelling of this grid labels every class at once.
-    sites = np.zeros((2 * height - 1, 2 * width - 1), dtype=np.uint8)
-    sites[::2, ::2] = 1
-    sites[1::2, ::2] = labels_HW[1:] == labels_HW[:-1]
-    sites[::2, 1::2] = labels_HW[:, 1:] == labels_HW[:, :-1]
-    _, numbered = cv2.connectedComponents(sites, connectivity=4, ltype=cv2.CV_32S)
-    component_HW: NDArray[np.int32] = numbered[::2, ::2].astype(np.int32) - np.int32(1)
-    num_components = int(component_HW.max()) + 1
-    class_N = np.zeros(num_components, dtype=np.int64)
-    class_N[component_HW.ravel()] = labels_HW.ravel()
-    if connectivity == 8:
-        return _join_diagonals(labels_HW, component_HW, class_N)
+    labels_HW, (row_H1, start_R, region_R), num_regions = _joined(labels_HW, connectivity)
+    component_HW = np.empty(labels_HW.shape, np.int32)
+    paint_runs(component_HW, row_H1, start_R, region_R)
+    class_N = np.empty(num_regions, np.int64)
+    row_R = np.repeat(np.arange(labels_HW.shape[0]), np.diff(row_H1))
+    class_N[region_R] = labels_HW[row_R, start_R]
     return component_HW, class_N
 
 
@@ -68,9 +153,7 @@ def components(labels_HW: LabelMap, class_id: int | None = None, *, connectivity
 
     `class_id=0` gives the unlabelled regions. Raises UnsupportedMask when `labels_HW` is not a label map.
     """
-    component_HW, class_N = label_components(labels_HW, connectivity)
-    wanted_N = class_N != UNLABELLED if class_id is None else class_N == class_id
-    return _describe(component_HW, class_N, wanted_N)
+    return find_regions(labels_HW, connectivity).of_class(class_id).first()
 
 
 def holes(labels_HW: LabelMap, max_area_px: int) -> list[Component]:
@@ -78,18 +161,12 @@ def holes(labels_HW: LabelMap, max_area_px: int) -> list[Component]:
 
     `class_id` of each is the class around it, the lowest id where there are several.
     """
-    component_HW, class_N = label_components(labels_HW)
-    area_N = np.bincount(component_HW.ravel(), minlength=class_N.size)
-    small_N = (class_N == UNLABELLED) & (area_N <= max_area_px)
-    lowest_N, _, border_N = _surroundings(labels_HW, component_HW, small_N)
-    return _describe(component_HW, lowest_N, small_N & ~border_N)
+    return find_regions(labels_HW).holes(max_area_px).first()
 
 
 def islands(labels_HW: LabelMap, max_area_px: int) -> list[Component]:
     """Labelled regions of up to `max_area_px` pixels that a single other labelled class encloses."""
-    component_HW, class_N = label_components(labels_HW)
-    small_N, enclosed_N = _small_regions(labels_HW, component_HW, class_N, max_area_px)
-    return _describe(component_HW, class_N, small_N & enclosed_N)
+    return find_regions(labels_HW).islands(max_area_px).first()
 
 
 def slivers(labels_HW: LabelMap, max_area_px: int, max_width_px: int = 2) -> list[Component]:
@@ -97,112 +174,19 @@ def slivers(labels_HW: LabelMap, max_area_px: int, max_width_px: int = 2) -> lis
 
     A region's width is the side of the largest square that fits into it.
     """
-    component_HW, class_N = label_components(labels_HW)
-    small_N, enclosed_N = _small_regions(labels_HW, component_HW, class_N, max_area_px)
-    candidate_N = small_N & ~enclosed_N
-    # A map of one region, or of unlabelled and one region, has nothing that a sliver could be cut from.
-    if not candidate_N.any() or np.count_nonzero(class_N != UNLABELLED) < 2:
-        return []
-    return _describe(component_HW, class_N, candidate_N & ~_wider_than(component_HW, class_N.size, max_width_px))
+    return find_regions(labels_HW).slivers(max_area_px, max_width_px).first()
 
 
-def _small_regions(
-    labels_HW: LabelMap, component_HW: NDArray[np.int32], class_N: NDArray[np.int64], max_area_px: int
-) -> tuple[BoolMap, BoolMap]:
-    """(labelled and small, enclosed by one labelled class), bool (N,) each."""
-    area_N = np.bincount(component_HW.ravel(), minlength=class_N.size)
-    small_N = (class_N != UNLABELLED) & (area_N <= max_area_px)
-    lowest_N, highest_N, border_N = _surroundings(labels_HW, component_HW, small_N)
-    return small_N, ~border_N & (lowest_N == highest_N) & (lowest_N != UNLABELLED)
+Runs = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]
 
 
-def _join_diagonals(
-    labels_HW: LabelMap, component_HW: NDArray[np.int32], class_N: NDArray[np.int64]
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Merge 4-connected regions of one class that touch at a corner."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+def _joined(labels_HW: NDArray[Any], connectivity: int) -> tuple[LabelMap, Runs, int]:
+    """(the map, C-contiguous; its runs: first of each row, first columns, regions; how many regions)."""
+    from terrazzo_masks.kernels.runs import find_runs, join_runs
 
-    down = component_HW[:-1, :-1], component_HW[1:, 1:], labels_HW[:-1, :-1] == labels_HW[1:, 1:]
-    up = component_HW[1:, :-1], component_HW[:-1, 1:], labels_HW[1:, :-1] == labels_HW[:-1, 1:]
-    pairs = []
-    for first, second, equal in (down, up):
-        touching = equal & (first != second)
-        pairs.append(np.stack([first[touching], second[touching]]))
-    edges = np.concatenate(pairs, axis=1)
-    if edges.shape[1] == 0:
-        return component_HW, class_N
-    graph = coo_array(
-        (np.ones(edges.shape[1], np.uint8), (edges[0], edges[1])), shape=(class_N.size, class_N.size)
-    )
-    num_joined, joined_N = connected_components(graph, directed=False)
-    joined_class_N = np.zeros(num_joined, dtype=np.int64)
-    joined_class_N[joined_N] = class_N
-    return joined_N.astype(np.int32)[component_HW], joined_class_N
-
-
-def _surroundings(
-    labels_HW: LabelMap, component_HW: NDArray[np.int32], wanted_N: BoolMap
-) -> tuple[NDArray[np.int64], NDArray[np.int64], BoolMap]:
-    """Of each wanted region: lowest and highest class id beside it (4-neighbours); touches the border."""
-    lowest_N = np.full(wanted_N.size, 65536, dtype=np.int64)
-    highest_N = np.full(wanted_N.size, -1, dtype=np.int64)
-    views = ((np.s_[1:, :], np.s_[:-1, :]), (np.s_[:, 1:], np.s_[:, :-1]))
-    for first, second in (*views, *((b, a) for a, b in views)):
-        beside = wanted_N[component_HW[first]] & (component_HW[first] != component_HW[second])
-        regions, classes = component_HW[first][beside], labels_HW[second][beside]
-        np.minimum.at(lowest_N, regions, classes)
-        np.maximum.at(highest_N, regions, classes)
-    border_N = np.zeros(wanted_N.size, dtype=np.bool_)
-    for side in (component_HW[0], component_HW[-1], component_HW[:, 0], component_HW[:, -1]):
-        border_N[side] = True
-    return lowest_N, highest_N, border_N
-
-
-def _wider_than(component_HW: NDArray[np.int32], num_components: int, width_px: int) -> BoolMap:
-    """bool (N,): the region holds a square of side `width_px` + 1."""
-    side = width_px + 1
-    wide_N = np.zeros(num_components, dtype=np.bool_)
-    if min(component_HW.shape) < side:
-        return wide_N
-    same_HW = np.ones((component_HW.shape[0] - width_px, component_HW.shape[1] - width_px), dtype=np.bool_)
-    corner_HW = component_HW[: same_HW.shape[0], : same_HW.shape[1]]
-    for dy in range(side):
-        for dx in range(side):
-            same_HW &= component_HW[dy : dy + same_HW.shape[0], dx : dx + same_HW.shape[1]] == corner_HW
-    wide_N[corner_HW[same_HW]] = True
-    return wide_N
-
-
-def _describe(component_HW: NDArray[np.int32], class_N: NDArray[np.int64], wanted_N: BoolMap) -> list[Component]:
-    """Components of the wanted regions in order of their first pixel."""
-    from scipy import ndimage
-
-    chosen = np.flatnonzero(wanted_N)
-    if chosen.size == 0:
-        return []
-    # Renumber so that find_objects sees the wanted regions alone.
-    number_N = np.zeros(wanted_N.size, dtype=np.int32)
-    number_N[chosen] = np.arange(1, chosen.size + 1)
-    numbered_HW = number_N[component_HW]
-    area = np.bincount(numbered_HW.ravel(), minlength=chosen.size + 1)[1:]
-    flat = numbered_HW.ravel()
-    positions = np.flatnonzero(flat)
-    first = np.full(chosen.size + 1, flat.size, dtype=np.int64)
-    # Written back to front: the first pixel of each region is what stays.
-    first[flat[positions[::-1]]] = positions[::-1]
-    boxes = ndimage.find_objects(numbered_HW, max_label=chosen.size)
-    found = []
-    for i in np.argsort(first[1:]):
-        rows, cols = boxes[i]
-        found.append(
-            Component(
-                class_id=int(class_N[chosen[i]]),
-                area_px=int(area[i]),
-                y=rows.start,
-                x=cols.start,
-                height=rows.stop - rows.start,
-                width=cols.stop - cols.start,
-            )
-        )
-    return found
+    if connectivity not in (4, 8):
+        raise UnsupportedMask(f"connectivity is 4 or 8, not {connectivity}")
+    contiguous_HW: LabelMap = np.ascontiguousarray(require_labels(labels_HW))
+    row_H1, start_R = find_runs(contiguous_HW)
+    region_R, num_regions = join_runs(contiguous_HW, row_H1, start_R, int(connectivity == 8))
+    return contiguous_HW, (row_H1, start_R, region_R), num_regions
