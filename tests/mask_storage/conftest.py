@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -117,12 +117,12 @@ def _good(answer: httpx.Response, status: int) -> Any:
 def make_world(
     ports_factory: Callable[..., Any], key_of: Callable[..., str], event_of: Callable[..., Event]
 ) -> Callable[..., World]:
-    def make(blobs: Any = None, **settings: Any) -> World:
+    def make(blobs: Any = None, database: Any = None, **settings: Any) -> World:
         ports = ports_factory("mask_storage", **settings)
         if blobs is not None:
-            from dataclasses import replace
-
             ports = replace(ports, blobs=blobs)
+        if database is not None:
+            ports = replace(ports, database=database)
         service = create(ports)
         client = TestClient(service.app, headers={"Authorization": f"Bearer {key_of('admin')}"})
         world = World(service, client, key_of, event_of)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,14 @@ import pytest
 from terrazzo_runtime.adapters.file_blobs import FileBlobs
 from terrazzo_runtime.adapters.memory_blobs import MemoryBlobs
 from terrazzo_runtime.blobs import BlobNotFound, Blobs
+from terrazzo_runtime.clock import FakeClock
 from terrazzo_schema.errors import StorageFull
 from terrazzo_schema.ids import content_hash
 
 
 @pytest.fixture(params=["files", "memory"])
-def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
-    return FileBlobs(tmp_path / "blobs") if request.param == "files" else MemoryBlobs()
+def blobs(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> Blobs:
+    return FileBlobs(tmp_path / "blobs", clock) if request.param == "files" else MemoryBlobs(clock)
 
 
 def test_bytes_come_back_under_their_hash(blobs: Blobs) -> None:
@@ -42,6 +45,61 @@ def test_an_unknown_or_hostile_hash_is_not_found(blobs: Blobs, digest: str) -> N
         blobs.get(digest)
     with pytest.raises(BlobNotFound):
         blobs.size(digest)
+    with pytest.raises(BlobNotFound):
+        blobs.start(digest, 1)
+    with pytest.raises(BlobNotFound):
+        blobs.stored_at(digest)
+    with pytest.raises(BlobNotFound):
+        blobs.touch(digest)
+    assert not blobs.delete(digest, before=datetime(2100, 1, 1, tzinfo=UTC))
+
+
+def test_the_start_of_a_blob_is_read_alone(blobs: Blobs) -> None:
+    digest = blobs.put(b"terrazzo")
+    assert [blobs.start(digest, n) for n in (0, 4, 8, 100)] == [b"", b"terr", b"terrazzo", b"terrazzo"]
+
+
+def test_a_blob_that_is_put_again_or_touched_is_young_again(blobs: Blobs, clock: FakeClock) -> None:
+    first = clock.now()
+    digest = blobs.put(b"a")
+    assert blobs.stored_at(digest) == first
+    clock.advance(60)
+    assert blobs.stored_at(digest) == first
+    blobs.put(b"a")
+    assert blobs.stored_at(digest) == clock.now()
+    clock.advance(60)
+    blobs.touch(digest)
+    assert blobs.stored_at(digest) == clock.now()
+
+
+def test_only_a_blob_that_is_old_enough_is_deleted(blobs: Blobs, clock: FakeClock) -> None:
+    old, kept = blobs.put(b"old"), blobs.put(b"kept")
+    clock.advance(60)
+    young = blobs.put(b"young")
+    blobs.touch(kept)
+    assert [blobs.delete(digest, before=clock.now()) for digest in (old, kept, young, old)] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert sorted(blobs.digests()) == sorted([kept, young])
+    assert not blobs.exists(old)
+    assert blobs.get(blobs.put(b"old")) == b"old"
+
+
+def test_a_blob_that_is_put_while_it_is_deleted_is_there_afterwards(blobs: Blobs, clock: FakeClock) -> None:
+    data = b"contended"
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(100):
+            digest = blobs.put(data)
+            clock.advance(60)
+            before = clock.now()
+            put = pool.submit(blobs.put, data)
+            removed = [pool.submit(blobs.delete, digest, before) for _ in range(2)]
+            assert put.result() == digest
+            assert sum(done.result() for done in removed) <= 1
+            assert blobs.get(digest) == data
 
 
 def test_a_full_disk_stores_nothing_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,6 +178,7 @@ class NewParts:
         self._tiles: dict[str, LabelMap] = {}
         # (digest, base) of every put, in order: what each of several masks put is told apart by it.
         self.log: list[tuple[str, str | None]] = []
+        self._first_put: dict[str, int] = {}
 
     # writing
 
@@ -199,6 +200,7 @@ class NewParts:
         return digest
 
     def _take(self, digest: str, pending: _Pending) -> bool:
+        self._first_put.setdefault(digest, len(self.log))
         self.log.append((digest, pending.base))
         if digest in self._pending or digest in self._new or digest in self._known:
             return False
@@ -207,9 +209,9 @@ class NewParts:
 
     def forget(self, mark: int) -> None:
         """Take back what was put since the log had `mark` lines (a mask that was refused)."""
-        kept = {digest for digest, _ in self.log[:mark]}
         for digest, _ in self.log[mark:]:
-            if digest not in kept:
+            if self._first_put.get(digest, -1) >= mark:
+                del self._first_put[digest]
                 self._pending.pop(digest, None)
                 self._new.pop(digest, None)
         del self.log[mark:]
@@ -274,8 +276,11 @@ class NewParts:
         mine = {digest for digest, _ in lines}
         replaced = {base for _, base in lines if base is not None} - mine
         held = sum(self._size_of(digest) for digest in mine) - sum(self._size_of(base) for base in replaced)
-        earlier = {digest for digest, _ in self.log[:mark]} if mark else set()
-        fresh = sum(len(self._new[digest].data) for digest in mine - earlier if digest in self._new)
+        fresh = sum(
+            len(self._new[digest].data)
+            for digest in mine
+            if digest in self._new and self._first_put[digest] >= mark
+        )
         return held, fresh
 
     def _size_of(self, digest: str) -> int:
@@ -317,7 +322,7 @@ class NewParts:
         return Encoded(digest, pending.kind, encoding, base, depth, data)
 
     def _packed_tile(self, tile_HW: LabelMap, base: str | None) -> tuple[Encoding, bytes]:
-        if base is None or not hasattr(codec, "encode_patch"):
+        if base is None:
             return "fast", codec.encode(tile_HW, "fast")
         base_HW = self._tiles[base] if base in self._tiles else self.tile(base)
         if base_HW.shape != tile_HW.shape:
