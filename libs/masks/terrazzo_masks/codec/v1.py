@@ -1,4 +1,4 @@
-"""Lossless bytes for one label map (format version 1).
+"""Reading label maps of format version 1, as released with 0.1.0.
 
 Layout, little endian; 20 bytes of header, then one zstd frame:
 

@@ -1,0 +1,275 @@
+"""The fast profile: where the borders of each row lie, told from those of the row above (docs/mask-format.md).
+
+A *border* is a column whose value differs from that of the column before; column 0 always is one. Most borders of a
+row continue one of the row above, moved by a few columns: a token of one byte. zstd packs the tokens afterwards.
+T: tokens, E: extras (bytes that a token needs besides), B: borders of a row.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrazzo_masks.labels import LabelMap
+from terrazzo_masks.native import kernel
+
+REST, SKIP, NEW, MOVED = 0, 1, 2, 3
+MOVE_MAX = 31
+NEW_BYTES_MAX = 5
+CHUNK = 32
+
+Bytes = NDArray[np.uint8]
+Columns = NDArray[np.int32]
+Values = NDArray[np.uint16]
+
+
+@kernel
+def is_repeated(labels_HW: LabelMap, y: int) -> bool:
+    """True when row y equals the row above."""
+    width = labels_HW.shape[1]
+    for first in range(0, width, 256):
+        differ = 0
+        for x in range(first, min(first + 256, width)):
+            differ |= labels_HW[y, x] ^ labels_HW[y - 1, x]
+        if differ:
+            return False
+    return True
+
+
+@kernel
+def find_borders(labels_HW: LabelMap, y: int, column_B: Columns, value_B: Values) -> int:
+    """Borders of row y; returns how many."""
+    width = labels_HW.shape[1]
+    column_B[0], value_B[0] = 0, labels_HW[y, 0]
+    num = 1
+    for first in range(1, width, CHUNK):
+        stop = min(first + CHUNK, width)
+        differ = 0
+        for x in range(first, stop):
+            differ |= labels_HW[y, x] ^ labels_HW[y, x - 1]
+        if differ:
+            for x in range(first, stop):
+                if labels_HW[y, x] != labels_HW[y, x - 1]:
+                    column_B[num], value_B[num] = x, labels_HW[y, x]
+                    num += 1
+    return num
+
+
+@kernel
+def put_new(out_E: Bytes, at: int, gap: int, value: int, itemsize: int) -> int:
+    """Append a gap (7 bits a byte, low first, the high bit says that more follow) and a value."""
+    while gap >= 128:
+        out_E[at] = gap & 127 | 128
+        gap >>= 7
+        at += 1
+    out_E[at] = gap
+    out_E[at + 1] = value & 255
+    if itemsize == 2:
+        out_E[at + 2] = value >> 8
+    return at + 1 + itemsize
+
+
+@kernel
+def encode_row(
+    column_B: Columns,
+    value_B: Values,
+    num: int,
+    above_B: Columns,
+    above_value_B: Values,
+    num_above: int,
+    itemsize: int,
+    out_T: Bytes,
+    out_E: Bytes,
+    used: NDArray[np.int64],
+) -> None:
+    """Tokens of one row; `used` counts the bytes of both outputs, which have room."""
+    same = 0
+    while same < min(num, num_above):
+        i, j = num - 1 - same, num_above - 1 - same
+        if column_B[i] != above_B[j] or value_B[i] != above_value_B[j]:
+            break
+        same += 1
+    at, extra = used[0], used[1]
+    limit = num_above - same
+    last, j = -1, 0
+    for i in range(num - same):
+        x, value = np.int64(column_B[i]), value_B[i]
+        while True:
+            while j < limit and above_B[j] <= last:
+                j += 1
+            move = x - above_B[j] if j < limit else 0
+            if j < limit and above_value_B[j] == value and -MOVE_MAX <= move <= MOVE_MAX:
+                out_T[at] = MOVED + (2 * move if move >= 0 else -2 * move - 1)
+                j += 1
+                at += 1
+                break
+            ahead = x - above_B[j + 1] if j + 1 < limit else MOVE_MAX + 1
+            later = -MOVE_MAX <= ahead <= MOVE_MAX and above_value_B[j + 1] == value
+            if j < limit and (move > MOVE_MAX or later):
+                out_T[at] = SKIP
+                j += 1
+                at += 1
+                continue
+            out_T[at] = NEW
+            at += 1
+            extra = put_new(out_E, extra, x - last - 1, np.int64(value), itemsize)
+            break
+        last = x
+    while j < limit and above_B[j] <= last:
+        j += 1
+    while j < limit:
+        out_T[at] = SKIP
+        at += 1
+        j += 1
+    out_T[at] = REST
+    used[0], used[1] = at + 1, extra
+
+
+@kernel
+def encode(labels_HW: LabelMap, out_T: Bytes, out_E: Bytes, used: NDArray[np.int64]) -> bool:
+    """Tokens and extras behind the `used` bytes of each; False when there is no room for them."""
+    height, width = labels_HW.shape
+    itemsize = labels_HW.itemsize
+    column_2B = np.zeros((2, width + 1), dtype=np.int32)
+    value_2B = np.zeros((2, width + 1), dtype=np.uint16)
+    num, here = 1, 0
+    for y in range(height):
+        if used[0] + 1 > out_T.size:
+            return False
+        if y > 0 and is_repeated(labels_HW, y):
+            out_T[used[0]] = REST
+            used[0] += 1
+            continue
+        num_above, above, here = num, here, 1 - here
+        num = find_borders(labels_HW, y, column_2B[here], value_2B[here])
+        if used[0] + num + num_above + 1 > out_T.size or used[1] + num * (NEW_BYTES_MAX + 2) > out_E.size:
+            return False
+        encode_row(
+            column_2B[here],
+            value_2B[here],
+            num,
+            column_2B[above],
+            value_2B[above],
+            num_above,
+            itemsize,
+            out_T,
+            out_E,
+            used,
+        )
+    return True
+
+
+@kernel
+def take_new(data_E: Bytes, used: NDArray[np.int64], itemsize: int) -> tuple[int, int]:
+    """(gap, value) from the extras; gap -1 when they end or the gap is too long."""
+    at = used[1]
+    gap, shift = 0, 0
+    while True:
+        if at >= data_E.size or shift > 28:
+            return -1, 0
+        byte = np.int64(data_E[at])
+        at += 1
+        gap |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            break
+    if at + itemsize > data_E.size:
+        return -1, 0
+    value = np.int64(data_E[at])
+    if itemsize == 2:
+        value |= np.int64(data_E[at + 1]) << 8
+    used[1] = at + itemsize
+    return gap, value
+
+
+@kernel
+def decode_row(
+    data_T: Bytes,
+    data_E: Bytes,
+    used: NDArray[np.int64],
+    column_B: Columns,
+    value_B: Values,
+    above_B: Columns,
+    above_value_B: Values,
+    num_above: int,
+    width: int,
+    itemsize: int,
+) -> int:
+    """Borders of one row from its tokens; returns how many, -1 when the tokens are damaged."""
+    num, last, j = 0, -1, 0
+    while True:
+        if used[0] >= data_T.size:
+            return -1
+        token = np.int64(data_T[used[0]])
+        used[0] += 1
+        while j < num_above and above_B[j] <= last:
+            j += 1
+        if token == REST:
+            break
+        if token == SKIP:
+            j += 1
+            continue
+        if token == NEW:
+            gap, value = take_new(data_E, used, itemsize)
+            if gap < 0:
+                return -1
+            x = last + 1 + gap
+        else:
+            if j >= num_above:
+                return -1
+            move = (token - MOVED + 1) >> 1
+            x = above_B[j] + (move if (token - MOVED) & 1 == 0 else -move)
+            value = np.int64(above_value_B[j])
+            j += 1
+        if x <= last or x >= width:
+            return -1
+        column_B[num], value_B[num] = x, value
+        num += 1
+        last = x
+    while j < num_above:
+        column_B[num], value_B[num] = above_B[j], above_value_B[j]
+        num += 1
+        j += 1
+    return num if num > 0 and column_B[0] == 0 else -1
+
+
+@kernel
+def decode(data_T: Bytes, data_E: Bytes, used: NDArray[np.int64], labels_HW: LabelMap) -> bool:
+    """Fill `labels_HW` from the tokens behind the `used` ones; False when they are damaged."""
+    height, width = labels_HW.shape
+    itemsize = labels_HW.itemsize
+    column_2B = np.zeros((2, width + 1), dtype=np.int32)
+    value_2B = np.zeros((2, width + 1), dtype=np.uint16)
+    num, here = 1, 0
+    for y in range(height):
+        if y > 0 and used[0] < data_T.size and data_T[used[0]] == REST:
+            used[0] += 1
+            labels_HW[y] = labels_HW[y - 1]
+            continue
+        num_above, above, here = num, here, 1 - here
+        num = decode_row(
+            data_T,
+            data_E,
+            used,
+            column_2B[here],
+            value_2B[here],
+            column_2B[above],
+            value_2B[above],
+            num_above,
+            width,
+            itemsize,
+        )
+        if num < 0:
+            return False
+        column_2B[here, num] = width
+        for i in range(num):
+            value = labels_HW.dtype.type(value_2B[here, i])
+            labels_HW[y, column_2B[here, i] : column_2B[here, i + 1]] = value
+    return True
+
+
+def warm() -> None:
+    """Compile for both dtypes, both ways."""
+    for dtype in (np.uint8, np.uint16):
+        labels_HW = np.eye(5, dtype=dtype)
+        out_T, out_E = np.zeros(256, dtype=np.uint8), np.zeros(256, dtype=np.uint8)
+        encode(labels_HW, out_T, out_E, np.zeros(2, dtype=np.int64))
+        decode(out_T, out_E, np.zeros(2, dtype=np.int64), labels_HW)

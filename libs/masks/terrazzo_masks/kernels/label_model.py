@@ -1,0 +1,420 @@
+"""The adaptive model of label maps behind the small profile and patches, and the range coder that it drives.
+
+One function walks a map in raster order and makes each of its decisions by `decide`, which either writes the bit
+that it is told or reads the bit and tells it: encoder and decoder are the same lines and cannot drift apart. Where
+the neighbourhood agrees, a whole run takes one decision; the mixture of four contexts is spent on the few pixels at
+borders. `docs/mask-format.md` says it all in words; the names here are those of that page.
+
+Three arrays are the state, so that a call passes little: `control` int64 (the coder's registers and the contexts
+of the decision at hand), `table` int32 (slots, weights, values met so far) and `data` uint8 (the coded bytes).
+`window` holds eight padded rows of the map one after another; `at0` is where the current row starts in it, `at1` the
+one above, and so on.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+# fmt: off
+from terrazzo_masks.codec.state import (  # noqa: I001
+    BUCKET, BUCKET_SET, CODE, CONTEXT, COUNT_MAX, Control, DECODING, Data, FAILED, FOLD_A, FOLD_B, FOLD_C,
+    GOLDEN, HIGH, INPUT, KNOWN, LEARNING, LEFT, LEFT_SET, LOW, NOVEL, NOVEL_SET, NUM_CONTEXTS, NUM_KNOWN,
+    NUM_ROWS, NUM_VALUES, OFFSET, OFFSET_SET, OTHER, OTHER_SET, PAD, PATCH, PLACE, POSITION, RATE, ROW, ROW_SET,
+    RUN, RUN_SET, SLOT_BITS, SQUASH, STRETCH, SYMBOL, SYMBOL_SET, Table, WEIGHTS, WORD, new_state,
+)
+# fmt: on
+from terrazzo_masks.labels import LabelMap
+from terrazzo_masks.native import kernel
+
+
+@kernel
+def shift_bytes(control: Control, data: Data) -> None:
+    """Move the leading bytes on which both ends of the interval agree out to, or new ones in from, `data`."""
+    low, high, code, position = control[LOW], control[HIGH], control[CODE], control[POSITION]
+    while (low ^ high) & 0xFF000000 == 0:
+        if control[DECODING]:
+            byte = np.int64(0)
+            if position < data.size:
+                byte = np.int64(data[position])
+            elif position >= data.size + 4:
+                control[FAILED] = 1
+            code = (code << 8 & WORD) | byte
+        elif position < data.size:
+            data[position] = high >> 24
+        else:
+            control[FAILED] = 1
+        position += 1
+        low = low << 8 & WORD
+        high = (high << 8 & WORD) | 255
+    control[LOW], control[HIGH], control[CODE], control[POSITION] = low, high, code, position
+
+
+@kernel
+def decide(
+    control: Control,
+    table: Table,
+    data: Data,
+    kind: int,
+    weight_set: int,
+    bit: int,
+) -> int:
+    """Code one decision under the four contexts in `control`; returns the bit, which is `bit` when encoding."""
+    first = WEIGHTS + weight_set * NUM_CONTEXTS
+    total = np.int64(0)
+    for i in range(NUM_CONTEXTS):
+        hashed = (control[CONTEXT + i] * 8 + kind) * GOLDEN & WORD
+        place = (i << SLOT_BITS) + (hashed >> (32 - SLOT_BITS))
+        logit = np.int64(STRETCH[table[place] >> 18])
+        control[PLACE + i] = place
+        control[INPUT + i] = logit
+        total += logit * table[first + i]
+    share = np.int64(SQUASH[min(max(total >> 16, -2047), 2047) + 2048])
+    width = control[HIGH] - control[LOW]
+    middle = control[LOW] + (width >> 16) * share + ((width & 0xFFFF) * share >> 16)
+    if control[DECODING]:
+        bit = 1 if control[CODE] <= middle else 0
+    if bit:
+        control[HIGH] = middle
+        error = (65536 - share) * LEARNING
+    else:
+        control[LOW] = middle + 1
+        error = -share * LEARNING
+    if (control[LOW] ^ control[HIGH]) & 0xFF000000 == 0:
+        shift_bytes(control, data)
+    for i in range(NUM_CONTEXTS):
+        table[first + i] += (control[INPUT + i] * error + 32768) >> 16
+        place = control[PLACE + i]
+        slot = np.int64(table[place])
+        count = slot & 255
+        probability = slot >> 8
+        if bit:
+            probability += (4194303 - probability) * RATE[count] >> 16
+        else:
+            probability -= probability * RATE[count] >> 16
+        table[place] = probability << 8 | min(count + 1, COUNT_MAX)
+    return bit
+
+
+@kernel
+def four(control: Control, c0: int, c1: int, c2: int, c3: int) -> None:
+    """Set the contexts of the next decision; only their lowest 29 bits count."""
+    control[CONTEXT] = c0
+    control[CONTEXT + 1] = c1
+    control[CONTEXT + 2] = c2
+    control[CONTEXT + 3] = c3
+
+
+@kernel
+def log2(number: int) -> int:
+    """Floor of the binary logarithm of a number >= 1; 0 for 0."""
+    bits = 0
+    while number >> (bits + 1):
+        bits += 1
+    return bits
+
+
+@kernel
+def new_value(control: Control, table: Table, data: Data, value: int) -> int:
+    """Code a value that did not occur so far, bit by bit, and note it."""
+    num_bits = 8 if control[NUM_VALUES] == 256 else 16
+    node = 1
+    for place in range(num_bits - 1, -1, -1):
+        four(control, node << 1 | 1, place << 1 | 1, 1, node << 1 | 1)
+        node = node << 1 | decide(control, table, data, NOVEL, NOVEL_SET + 1 + place, (value >> place) & 1)
+    value = node - (1 << num_bits)
+    num_known = control[NUM_KNOWN]
+    if table[KNOWN + control[NUM_VALUES] + value] >= 0:
+        control[FAILED] = 1
+    else:
+        table[KNOWN + num_known] = value
+        table[KNOWN + control[NUM_VALUES] + value] = num_known
+        control[NUM_KNOWN] = num_known + 1
+    return value
+
+
+@kernel
+def symbol(
+    control: Control,
+    table: Table,
+    data: Data,
+    west: int,
+    other: int,
+    value: int,
+) -> int:
+    """Code a value that no neighbour predicts: new, or one of those met so far by its place among them."""
+    num_known = control[NUM_KNOWN]
+    place_of = KNOWN + control[NUM_VALUES]
+    known = 0 if control[DECODING] else np.int64(table[place_of + value])
+    four(control, min(num_known, 40) << 1, 0, west << 1, min(num_known, 40) << 1)
+    if decide(control, table, data, NOVEL, NOVEL_SET, 1 if known < 0 else 0):
+        return new_value(control, table, data, value)
+    if num_known == 0:
+        control[FAILED] = 1
+        return 0
+    num_bits = log2(num_known - 1) + 1 if num_known > 1 else 0
+    node = 1
+    for place in range(num_bits - 1, -1, -1):
+        four(control, node, node + west * FOLD_A, node + west * FOLD_A + other * FOLD_B, node + other * FOLD_B)
+        node = node << 1 | decide(control, table, data, SYMBOL, SYMBOL_SET + place, (known >> place) & 1)
+    known = node - (1 << num_bits)
+    if known >= num_known:
+        control[FAILED] = 1
+        return 0
+    return np.int64(table[KNOWN + known])
+
+
+@kernel
+def drift(window: LabelMap, at2: int, border: int, end: int, west: int) -> int:
+    """How the border at column `border` of the row above had moved there from the row above that: 0..12."""
+    moved = 0
+    if window[at2 + border] == west:
+        while moved < 33 and border + moved < end and window[at2 + border + moved] == west:
+            moved += 1
+        return moved if moved < 4 else 4 if moved < 6 else 5 if moved < 11 else 6 if moved < 33 else 7
+    while moved < 10 and border - 1 - moved >= PAD and window[at2 + border - 1 - moved] != west:
+        moved += 1
+    return 0 if moved == 0 else 8 if moved == 1 else 9 if moved < 4 else 10 if moved < 10 else 11
+
+
+@kernel
+def run(
+    control: Control,
+    table: Table,
+    data: Data,
+    window: LabelMap,
+    at0: int,
+    at1: int,
+    at2: int,
+    x: int,
+    end: int,
+    num_broken: int,
+) -> int:
+    """Code the run from `x` on in which everything around agrees; returns the column to go on at.
+
+    The run goes on to the column before the next border of the row above. One decision says whether it all is as
+    the pixel to its left; when not, where the first other pixel is, and which value it has.
+    """
+    west = np.int64(window[at0 + x - 1])
+    stop = x
+    while stop < end and window[at1 + stop + 1] == west:
+        stop += 1
+    broken = x
+    if not control[DECODING]:
+        while broken < stop and window[at0 + broken] == west:
+            broken += 1
+    size = log2(stop - x)
+    moved, right = 12, 65536
+    if stop < end:
+        moved = drift(window, at2, stop + 1, end, west)
+        right = np.int64(window[at1 + stop + 1])
+    num_broken = min(num_broken, 7)
+    pair = west * FOLD_A + right * FOLD_B
+    four(control, size << 4 | moved, moved << 3 | num_broken, west << 5 | size, pair + moved)
+    hit = decide(control, table, data, RUN, RUN_SET + min(size, 16), 1 if broken < stop else 0)
+    if hit:
+        broken = stop - distance(control, table, data, size, moved, num_broken, pair, stop - broken)
+        if broken < x:
+            control[FAILED] = 1
+            broken = x
+    else:
+        broken = stop
+    if control[DECODING]:
+        for column in range(x, broken):
+            window[at0 + column] = west
+    if hit:
+        value = symbol(control, table, data, west, right, np.int64(window[at0 + broken]))
+        window[at0 + broken] = value
+        return broken + 1
+    return stop
+
+
+@kernel
+def distance(
+    control: Control,
+    table: Table,
+    data: Data,
+    size: int,
+    moved: int,
+    num_broken: int,
+    pair: int,
+    value: int,
+) -> int:
+    """Code a distance from 1 to below 2 ** (size + 1): its bits by number in unary, then the bits themselves."""
+    num_bits = 0
+    want = log2(value)
+    while num_bits < size:
+        near = num_bits << 4 | moved
+        four(control, near, near << 5 | size, num_bits << 3 | num_broken, pair + num_bits)
+        if not decide(control, table, data, BUCKET, BUCKET_SET + num_bits, 1 if num_bits < want else 0):
+            break
+        num_bits += 1
+    node = 1
+    for place in range(num_bits - 1, -1, -1):
+        lead = (num_bits << 5 | place) << 4 | (node if num_bits - place < 4 else 0)
+        four(control, lead, lead << 4 | moved, lead << 5 | size, place)
+        node = node << 1 | decide(control, table, data, OFFSET, OFFSET_SET + place, (value >> place) & 1)
+    return node
+
+
+@kernel
+def pixel(
+    control: Control,
+    table: Table,
+    data: Data,
+    window: LabelMap,
+    base_HW: NDArray[np.uint16],
+    y: int,
+    starts: tuple[int, int, int, int, int, int],
+    x: int,
+) -> None:
+    """Code a pixel around which something differs: is it its western neighbour, is it the other one, which is it."""
+    at0, at1, at2, at3, at4, at5 = starts
+    west = np.int64(window[at0 + x - 1])
+    north, north_east = np.int64(window[at1 + x]), np.int64(window[at1 + x + 1])
+    north_west, far_east = np.int64(window[at1 + x - 1]), np.int64(window[at1 + x + 2])
+    far_west, far_north = np.int64(window[at0 + x - 2]), np.int64(window[at2 + x])
+    like = (north == west) | (north_east == west) << 1 | (north_west == west) << 2
+    like |= (far_east == west) << 3 | (far_west == west) << 4
+    above = three(window, at2 + x, west)
+    pairs = (north_east == north) | (north_west == north) << 1 | (far_north == north) << 2
+    pairs |= (far_east == north) << 3 | (far_west == north) << 4
+    column = (above << 3 | three(window, at3 + x, west)) << 6
+    column |= three(window, at4 + x, west) << 3 | three(window, at5 + x, west)
+    around = wide(window, at0 + x, at1 + x, at2 + x, west) | (like << 3 | above) << 11
+    if control[PATCH]:
+        around = around << 4 | base_bits(base_HW, y, x - PAD)
+    like |= (above & 1) << 5
+    classes = west * FOLD_A + north * FOLD_B + north_east * FOLD_C + like
+    four(control, like | pairs << 6, classes, column << 3 | (like & 7), around)
+    value = np.int64(window[at0 + x])
+    weights = LEFT_SET + ((like & 31) | (pairs & 7) << 5)
+    if decide(control, table, data, LEFT, weights, 1 if value == west else 0):
+        window[at0 + x] = west
+        return
+    other = north
+    if north == west:
+        other = north_west if north_east == west else north_east
+    same = (other == north) | (north_east == other) << 1 | (north_west == other) << 2
+    same |= (far_east == other) << 3 | (far_north == other) << 4 | (far_west == other) << 5
+    pair = west * FOLD_A + other * FOLD_B
+    four(control, same | like << 6, same, pair, pair + same)
+    if decide(control, table, data, OTHER, OTHER_SET + same, 1 if value == other else 0):
+        window[at0 + x] = other
+        return
+    window[at0 + x] = symbol(control, table, data, west, other, value)
+
+
+@kernel
+def three(window: LabelMap, at: int, west: int) -> int:
+    """Bits: is the value at `at`, before it, behind it that of the western neighbour."""
+    return (window[at] == west) | (window[at - 1] == west) << 1 | (window[at + 1] == west) << 2
+
+
+@kernel
+def wide(window: LabelMap, at0: int, at1: int, at2: int, west: int) -> int:
+    """Eleven bits for the wider neighbourhood: which of it has the value of the western neighbour."""
+    bits = 0
+    for k in range(3, 6):
+        bits = bits << 1 | (window[at1 + k] == west)
+    for k in range(2, 5):
+        bits = bits << 1 | (window[at1 - k] == west)
+    for k in range(2, 5):
+        bits = bits << 1 | (window[at2 + k] == west)
+    bits = bits << 1 | (window[at2 - 2] == west)
+    return bits << 1 | (window[at0 - 3] == west)
+
+
+@kernel
+def base_bits(base_HW: NDArray[np.uint16], y: int, x: int) -> int:
+    """Does the base change between this pixel and its western, northern, eastern, southern neighbour."""
+    here = base_HW[y, x]
+    bits = (base_HW[y, max(x - 1, 0)] != here) | (base_HW[max(y - 1, 0), x] != here) << 1
+    bits |= (base_HW[y, min(x + 1, base_HW.shape[1] - 1)] != here) << 2
+    return bits | (base_HW[min(y + 1, base_HW.shape[0] - 1), x] != here) << 3
+
+
+@kernel
+def repeats(window: LabelMap, at0: int, at1: int, width: int) -> int:
+    """1 when the current row equals the one above."""
+    x = 0
+    while x < width:
+        stop = min(x + 256, width)
+        differ = 0
+        for column in range(x, stop):
+            differ |= window[at0 + PAD + column] ^ window[at1 + PAD + column]
+        if differ:
+            return 0
+        x = stop
+    return 1
+
+
+@kernel
+def walk(
+    control: Control, table: Table, data: Data, labels_HW: LabelMap, base_HW: NDArray[np.uint16], window: LabelMap
+) -> None:
+    """Code a map of at most `STRIP_PX` columns: read from, or when decoding written to, `labels_HW`.
+
+    `window` is all 0 and holds NUM_ROWS rows of W + 2 PAD values. Stops early when control[FAILED] is set.
+    """
+    height, width = labels_HW.shape
+    stride = width + 2 * PAD
+    end = PAD + width
+    history, busy = 0, 0
+    for y in range(height):
+        at0, at1, at2 = (y & 7) * stride, (y - 1 & 7) * stride, (y - 2 & 7) * stride
+        starts = (at0, at1, at2, (y - 3 & 7) * stride, (y - 4 & 7) * stride, (y - 5 & 7) * stride)
+        same = 0
+        if not control[DECODING]:
+            window[at0 + PAD : at0 + end] = labels_HW[y]
+            same = repeats(window, at0, at1, width)
+        size = log2(busy + 1)
+        four(control, history & 7, size, size << 1 | history & 1, history & 63)
+        same = decide(control, table, data, ROW, ROW_SET, same)
+        history = history << 1 & 63 | same
+        if same:
+            window[at0 + PAD : at0 + end] = window[at1 + PAD : at1 + end]
+        else:
+            window[at0 : at0 + PAD] = window[at1 + PAD]
+            busy = row(control, table, data, window, base_HW, y, starts, end)
+        window[at0 : at0 + PAD] = window[at1 + PAD]
+        window[at0 + end : at0 + end + PAD] = window[at0 + end - 1]
+        if control[DECODING]:
+            labels_HW[y] = window[at0 + PAD : at0 + end]
+        if control[FAILED]:
+            return
+
+
+@kernel
+def row(
+    control: Control,
+    table: Table,
+    data: Data,
+    window: LabelMap,
+    base_HW: NDArray[np.uint16],
+    y: int,
+    starts: tuple[int, int, int, int, int, int],
+    end: int,
+) -> int:
+    """Code one row that does not repeat the one above; returns how many pixels took decisions of their own."""
+    at0, at1, at2 = starts[0], starts[1], starts[2]
+    num_pixels, num_broken = 0, 0
+    x = PAD
+    while x < end:
+        west = window[at0 + x - 1]
+        if window[at1 + x - 1] == west and window[at1 + x] == west and window[at1 + x + 1] == west:
+            x = run(control, table, data, window, at0, at1, at2, x, end, num_broken)
+            num_broken += window[at0 + x - 1] != west
+        else:
+            pixel(control, table, data, window, base_HW, y, starts, x)
+            x += 1
+            num_pixels += 1
+    return num_pixels
+
+
+def warm() -> None:
+    """Compile for both dtypes, both ways."""
+    base_HW = np.zeros((1, 1), dtype=np.uint16)
+    for dtype in (np.dtype(np.uint8), np.dtype(np.uint16)):
+        labels_HW = np.eye(9, dtype=dtype)
+        data = np.zeros(256, dtype=np.uint8)
+        control, table = new_state(data, dtype, decoding=False, patch=False)
+        walk(control, table, data, labels_HW, base_HW, np.zeros(NUM_ROWS * (9 + 2 * PAD), dtype=dtype))
