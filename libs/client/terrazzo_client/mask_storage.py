@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from terrazzo_client.connection import Connection, command, path_of
 from terrazzo_client.folders import zipped
+from terrazzo_client.merges import Merging
 from terrazzo_schema.rest.base import Page
 from terrazzo_schema.rest.mask_storage import (
     BlameView,
@@ -220,7 +221,7 @@ class Masks:
         return TypeAdapter(list[Provenance]).validate_json(content)
 
 
-class Datasets:
+class Datasets(Merging):
     """Dataset versions. A `ref` is a commit id (or its first 8 or more characters), a branch or a tag."""
 
     def __init__(self, connection: Connection) -> None:

@@ -13,15 +13,22 @@ from google.protobuf.message import Message
 
 from terrazzo_qa.domain import maps
 from terrazzo_qa.domain.checking import check, check_usable, class_ids_of, has_errors, unreadable
-from terrazzo_qa.domain.records import FindingDict, Project, Sample, Submission, Vote
+from terrazzo_qa.domain.records import Adjudication, FindingDict, Project, Sample, Submission, Vote
 from terrazzo_qa.domain.settings import QaSettings, parse_settings
-from terrazzo_qa.domain.voting import decide, settle
-from terrazzo_qa.handlers import adjudications, audits, projects, submissions
+from terrazzo_qa.domain.voting import decide, settle, settle_conflict
+from terrazzo_qa.handlers import adjudications, audits, conflicts, projects, submissions
 from terrazzo_qa.handlers.submissions import Plan
 from terrazzo_qa.ports import Deps, MaskUnreadable
 from terrazzo_runtime.consumer import Handler
 from terrazzo_schema.errors import CorruptInput
-from terrazzo_schema.events import Event, OntologyPublished, ProjectCreated, SubmissionReceived
+from terrazzo_schema.events import (
+    ConflictFound,
+    ConflictWithdrawn,
+    Event,
+    OntologyPublished,
+    ProjectCreated,
+    SubmissionReceived,
+)
 from terrazzo_schema.rest.mask_storage import Provenance
 
 
@@ -31,6 +38,8 @@ def handlers_of(deps: Deps) -> Mapping[type[Message], Handler]:
         ProjectCreated: lambda event: _on_project_created(deps, event),
         OntologyPublished: lambda event: _on_ontology_published(deps, event),
         SubmissionReceived: lambda event: _on_submission(deps, event),
+        ConflictFound: lambda event: _on_conflict_found(deps, event),
+        ConflictWithdrawn: lambda event: _on_conflict_withdrawn(deps, event),
     }
 
 
@@ -44,6 +53,18 @@ def _on_ontology_published(deps: Deps, event: Event) -> None:
     assert isinstance(event.message, OntologyPublished)
     with deps.uow.begin(cause=event) as tx:
         projects.publish_ontology(tx, event.organisation_id, event.project_id, event.message)
+
+
+def _on_conflict_found(deps: Deps, event: Event) -> None:
+    assert isinstance(event.message, ConflictFound)
+    with deps.uow.begin(cause=event) as tx:
+        conflicts.conflict_found(tx, event.organisation_id, event.project_id, event.message)
+
+
+def _on_conflict_withdrawn(deps: Deps, event: Event) -> None:
+    assert isinstance(event.message, ConflictWithdrawn)
+    with deps.uow.begin(cause=event) as tx:
+        conflicts.conflict_withdrawn(tx, event.organisation_id, event.project_id, event.message)
 
 
 def _on_submission(deps: Deps, event: Event) -> None:
@@ -128,6 +149,11 @@ def _on_adjudication(deps: Deps, event: Event, message: SubmissionReceived) -> N
     where = (event.organisation_id, event.project_id)
     with deps.uow.read() as store:
         project = projects.known_project(store, *where)
+        adjudication = adjudications.any_adjudication(store, *where, message.subject_id)
+    if adjudication.merge_id is not None:
+        _on_ruling(deps, event, message, project, adjudication)
+        return
+    with deps.uow.read() as store:
         adjudication, consensus = adjudications.known_adjudication(store, *where, message.subject_id)
     findings = _check_usable(deps, project, message)
     final_mask_id = None
@@ -150,6 +176,36 @@ def _on_adjudication(deps: Deps, event: Event, message: SubmissionReceived) -> N
     submission = _submission_of(event, message, findings)
     with deps.uow.begin(cause=event) as tx:
         adjudications.record_adjudication(tx, submission, message.subject_id, final_mask_id)
+
+
+def _on_ruling(
+    deps: Deps, event: Event, message: SubmissionReceived, project: Project, adjudication: Adjudication
+) -> None:
+    """An adjudicator's work on a merge's conflict: what it says where both sides differ, and nothing else."""
+    where = (event.organisation_id, event.project_id)
+    findings = _check_usable(deps, project, message)
+    final_mask_id = None
+    if not has_errors(findings) and adjudication.state == "open" and not message.late:
+        base_id, (ours_id, theirs_id) = adjudication.base_mask_id, adjudication.candidate_mask_ids
+        base_HW = deps.masks.labels(*where, base_id) if base_id is not None else None
+        settled_HW = settle_conflict(
+            (base_HW, deps.masks.labels(*where, ours_id), deps.masks.labels(*where, theirs_id)),
+            deps.masks.labels(*where, adjudication.consensus_mask_id),
+            adjudication.region,
+            deps.masks.labels(*where, message.mask_id),
+        )
+        provenance = Provenance(
+            source="adjudication",
+            actor=message.annotator_id,
+            sample_id=adjudication.sample.sample_id,
+            submission_id=message.submission_id,
+            parent_mask_id=adjudication.consensus_mask_id,
+            source_mask_ids=adjudication.candidate_mask_ids,
+        )
+        final_mask_id = deps.masks.put(*where, settled_HW, provenance)
+    submission = _submission_of(event, message, findings)
+    with deps.uow.begin(cause=event) as tx:
+        conflicts.record_ruling(tx, submission, message.subject_id, final_mask_id)
 
 
 def _on_verdict(deps: Deps, event: Event, message: SubmissionReceived) -> None:

@@ -11,7 +11,9 @@ from terrazzo_runtime.consumer import Handler
 from terrazzo_runtime.unit_of_work import Tx
 from terrazzo_schema.events import (
     AdjudicationRequested,
+    AdjudicationWithdrawn,
     AuditRequested,
+    ConflictDecided,
     Event,
     ImageStored,
     MaskAccepted,
@@ -20,7 +22,7 @@ from terrazzo_schema.events import (
     PredictorReady,
     SubmissionChecked,
 )
-from terrazzo_task.handlers import outcomes, samples
+from terrazzo_task.handlers import conflicts, outcomes, samples
 from terrazzo_task.ports import Deps, Store
 
 Step = Callable[[Tx[Store], Event, Any], None]
@@ -32,7 +34,11 @@ STEPS: dict[type[Message], Step] = {
     PredictorReady: lambda tx, e, m: samples.predictor_ready(tx, e.organisation_id, e.project_id, e.time, m),
     SubmissionChecked: lambda tx, e, m: outcomes.submission_checked(tx, e.organisation_id, m),
     MaskAccepted: lambda tx, e, m: outcomes.mask_accepted(tx, e.organisation_id, e.project_id, m),
-    AdjudicationRequested: lambda tx, e, m: outcomes.adjudication_requested(tx, e.organisation_id, m),
+    AdjudicationRequested: lambda tx, e, m: conflicts.adjudication_requested(
+        tx, e.organisation_id, e.project_id, m
+    ),
+    ConflictDecided: lambda tx, e, m: conflicts.conflict_decided(tx, e.organisation_id, m),
+    AdjudicationWithdrawn: lambda tx, e, m: conflicts.adjudication_withdrawn(tx, e.organisation_id, m),
     AuditRequested: lambda tx, e, m: outcomes.audit_requested(tx, e.organisation_id, e.project_id, m),
 }
 

@@ -65,11 +65,12 @@ class ConsensusView(View):
 
 class AdjudicationView(View):
     adjudication_id: str
-    task_id: str
+    task_id: str = Field(description="the annotation task that it came from; of a merge, the conflict")
+    merge_id: str | None = Field(default=None, description="the merge that waits for it")
     sample_id: str
     region: Box
     disputed_pixels: int
-    state: Literal["open", "decided"]
+    state: Literal["open", "decided", "withdrawn"]
     decided_by: str | None
     mask_id: str | None
     created_at: datetime

@@ -123,7 +123,7 @@ class BatchView(View):
     batch_id: str
     project_id: str
     name: str
-    strategy: Strategy
+    strategy: Literal["active", "random", "merge"] = Field(description="merge: the conflicts of one merge")
     state: BatchState
     model_id: str | None
     sample_ids: list[str]
@@ -156,7 +156,9 @@ class TaskView(View):
     proposal: Proposal | None
     region: Box | None = Field(description="null: the whole image")
     mask_id: str | None = Field(description="adjudication and audit: the mask that is judged")
-    candidate_mask_ids: list[str] = Field(description="adjudication: what the annotators submitted")
+    candidate_mask_ids: list[str] = Field(
+        description="adjudication: what the annotators submitted; of a merge: the target branch's, the source's"
+    )
     subject_id: str | None
     returned_reason: str | None = Field(description="why the last submission came back")
     chosen_by: Literal["active", "random"] | None = Field(

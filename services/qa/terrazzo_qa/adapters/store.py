@@ -87,6 +87,21 @@ class SqlStore:
         )
         return list(self._connection.execute(query).scalars())
 
+    def authors_of(
+        self, organisation_id: str, project_id: str, sample_id: str, mask_ids: Sequence[str]
+    ) -> list[str]:
+        found: set[str] = set()
+        for table, column in ((t.submissions, "annotator_id"), (t.acceptances, "annotator_ids")):
+            query = sa.select(table.c[column]).where(
+                table.c.organisation_id == organisation_id,
+                table.c.project_id == project_id,
+                table.c.sample_id == sample_id,
+                table.c.mask_id.in_(mask_ids),
+            )
+            for value in self._connection.execute(query).scalars():
+                found.update([value] if isinstance(value, str) else value)
+        return sorted(found)
+
     def add_consensus(self, consensus: ConsensusRecord) -> None:
         self._add(t.consensus, consensus)
 

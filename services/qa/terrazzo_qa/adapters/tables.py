@@ -63,6 +63,7 @@ submissions = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Index("submissions_of_task", "task_id"),
     sa.Index("submissions_of_project", "project_id", "submission_id"),
+    sa.Index("submissions_of_sample", "project_id", "sample_id"),
 )
 
 consensus = sa.Table(
@@ -106,6 +107,8 @@ adjudications = sa.Table(
     sa.Column("decided_by", sa.String(100), nullable=True),
     sa.Column("submission_id", sa.String(100), nullable=True),
     _hash("mask_id", nullable=True),
+    sa.Column("merge_id", sa.String(100), nullable=True),
+    _hash("base_mask_id", nullable=True),
     sa.Index("adjudications_of_project", "project_id", "adjudication_id"),
 )
 

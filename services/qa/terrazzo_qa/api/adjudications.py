@@ -52,10 +52,11 @@ def _view(row: Adjudication) -> AdjudicationView:
     return AdjudicationView(
         adjudication_id=row.adjudication_id,
         task_id=row.task_id,
+        merge_id=row.merge_id,
         sample_id=row.sample.sample_id,
         region=Box(**asdict(row.region)),
         disputed_pixels=row.disputed_pixels,
-        state="decided" if row.state == "decided" else "open",
+        state=row.state,  # type: ignore[arg-type]  # the three that the table has
         decided_by=row.decided_by,
         mask_id=row.mask_id,
         created_at=row.created_at,

@@ -101,6 +101,12 @@ class ConsensusRecord:
 
 @dataclass(frozen=True)
 class Adjudication:
+    """A disputed region that a person decides: an annotation task's, or (with `merge_id`) a merge's conflict.
+
+    Of a conflict, `task_id` is the conflict's id and `batch_id` the merge's, `consensus_mask_id` is what could be
+    merged, the candidates are the target branch's mask and the source's, `base_mask_id` is where they come from.
+    """
+
     organisation_id: str
     project_id: str
     adjudication_id: str
@@ -117,6 +123,8 @@ class Adjudication:
     decided_by: str | None = None
     submission_id: str | None = None
     mask_id: str | None = None
+    merge_id: str | None = None
+    base_mask_id: str | None = None
 
 
 @dataclass(frozen=True)

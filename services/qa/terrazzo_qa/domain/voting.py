@@ -16,6 +16,7 @@ from terrazzo_masks.boxes import tight_box
 from terrazzo_masks.consensus import agreement, consensus
 from terrazzo_masks.labels import UNLABELLED, BoolMap, LabelMap
 from terrazzo_masks.measures import confusion, mean_iou
+from terrazzo_masks.merge import merge_labels
 from terrazzo_masks.regions import components
 from terrazzo_qa.domain.records import Region
 from terrazzo_qa.domain.settings import QaSettings
@@ -102,6 +103,19 @@ def settle(consensus_HW: LabelMap, disputed_HW: BoolMap, region: Region, decisio
     dtype = np.promote_types(consensus_HW.dtype, decision_HW.dtype)
     settled_HW: LabelMap = np.where(decided_HW, decision_HW, consensus_HW).astype(dtype)
     return settled_HW
+
+
+def settle_conflict(
+    sides: tuple[LabelMap | None, LabelMap, LabelMap], merged_HW: LabelMap, region: Region, decision_HW: LabelMap
+) -> LabelMap:
+    """A merge's mask with its conflicting pixels as the adjudicator decided them; see `settle`.
+
+    `sides` are (base, ours, theirs), (H, W) each; without a base both sides started from nothing. A pixel is in
+    conflict where both changed the base, to different classes.
+    """
+    base_HW, ours_HW, theirs_HW = sides
+    _, conflict_HW = merge_labels(np.zeros_like(ours_HW) if base_HW is None else base_HW, ours_HW, theirs_HW)
+    return settle(merged_HW, conflict_HW, region, decision_HW)
 
 
 def _agreement(consensus_HW: LabelMap, vote_HW: LabelMap) -> float:

@@ -12,13 +12,19 @@ from terrazzo_runtime.unit_of_work import Tx
 from terrazzo_schema.errors import NotKnownYet
 
 
-def known_adjudication(
-    store: Store, organisation_id: str, project_id: str, adjudication_id: str
-) -> tuple[Adjudication, ConsensusRecord]:
-    """Raises NotKnownYet."""
+def any_adjudication(store: Store, organisation_id: str, project_id: str, adjudication_id: str) -> Adjudication:
+    """A task's, or a merge's. Raises NotKnownYet."""
     adjudication = store.adjudication(organisation_id, project_id, adjudication_id)
     if adjudication is None:
         raise NotKnownYet(f"no adjudication {adjudication_id}", field="subject_id", value=adjudication_id)
+    return adjudication
+
+
+def known_adjudication(
+    store: Store, organisation_id: str, project_id: str, adjudication_id: str
+) -> tuple[Adjudication, ConsensusRecord]:
+    """A task's adjudication with its consensus. Raises NotKnownYet."""
+    adjudication = any_adjudication(store, organisation_id, project_id, adjudication_id)
     consensus = store.consensus(organisation_id, project_id, adjudication.task_id)
     assert consensus is not None, "an adjudication is recorded in the same commit as its consensus"
     return adjudication, consensus

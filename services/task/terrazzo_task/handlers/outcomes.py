@@ -49,7 +49,7 @@ def submission_checked(tx: Tx[Store], organisation_id: str, message: SubmissionC
 
 def mask_accepted(tx: Tx[Store], organisation_id: str, project_id: str, message: MaskAccepted) -> None:
     """The sample has its label; the annotation that it came from is done, and its adjudication with it."""
-    sample = _sample(tx, organisation_id, project_id, message.sample_id)
+    sample = sample_of(tx, organisation_id, project_id, message.sample_id)
     if sample.mask_id is None or message.revision > sample.mask_revision:
         tx.store.change_sample(sample, state="labelled", mask_id=message.mask_id, mask_revision=message.revision)
     task = tx.store.task(organisation_id, message.task_id, for_change=True)
@@ -60,7 +60,7 @@ def mask_accepted(tx: Tx[Store], organisation_id: str, project_id: str, message:
         assert task is not None, "an adjudication has its annotation"
     adjudications = tx.store.adjudications_of(organisation_id, task.task_id)
     _accept_submissions(tx, [task, *adjudications], set(message.submission_ids))
-    batch = _batch(tx, organisation_id, task.batch_id)
+    batch = batch_of(tx, organisation_id, task.batch_id)
     # An adjudication that nobody has worked on is not needed any more.
     endings = [(a, "accepted" if a.num_submissions else "cancelled") for a in adjudications]
     finish_tasks(tx, batch, [(task, "accepted"), *endings])
@@ -83,8 +83,8 @@ def adjudication_requested(tx: Tx[Store], organisation_id: str, message: Adjudic
         raise NotKnownYet(f"no task {message.task_id}", field="task_id")
     if parent.is_final:
         return  # cancelled, or decided in another way, meanwhile
-    batch = _batch(tx, organisation_id, parent.batch_id)
-    sample = _sample(tx, organisation_id, parent.project_id, parent.sample_id)
+    batch = batch_of(tx, organisation_id, parent.batch_id)
+    sample = sample_of(tx, organisation_id, parent.project_id, parent.sample_id)
     region = message.region
     has_region = message.HasField("region") and region.height > 0 and region.width > 0
     task = replace(
@@ -102,12 +102,12 @@ def adjudication_requested(tx: Tx[Store], organisation_id: str, message: Adjudic
 
 def audit_requested(tx: Tx[Store], organisation_id: str, project_id: str, message: AuditRequested) -> None:
     """Reviewers judge a sample of the accepted masks, none of them their own."""
-    batch = _batch(tx, organisation_id, message.batch_id)
+    batch = batch_of(tx, organisation_id, message.batch_id)
     tasks: list[Task] = []
     for item in message.items:
         if tx.store.task_by_subject(organisation_id, AUDIT, item.audit_item_id) is not None:
             continue
-        sample = _sample(tx, organisation_id, project_id, item.sample.sample_id)
+        sample = sample_of(tx, organisation_id, project_id, item.sample.sample_id)
         task = replace(
             new_task(batch, sample, kind=AUDIT, tx=tx), mask_id=item.mask_id, subject_id=item.audit_item_id
         )
@@ -117,14 +117,14 @@ def audit_requested(tx: Tx[Store], organisation_id: str, project_id: str, messag
         add_tasks_to_batch(tx, batch, tasks)
 
 
-def _sample(tx: Tx[Store], organisation_id: str, project_id: str, sample_id: str) -> Sample:
+def sample_of(tx: Tx[Store], organisation_id: str, project_id: str, sample_id: str) -> Sample:
     sample = tx.store.sample(organisation_id, project_id, sample_id, for_change=True)
     if sample is None:
         raise NotKnownYet(f"no sample {sample_id}", field="sample_id", value=sample_id)
     return sample
 
 
-def _batch(tx: Tx[Store], organisation_id: str, batch_id: str) -> Batch:
+def batch_of(tx: Tx[Store], organisation_id: str, batch_id: str) -> Batch:
     batch = tx.store.batch(organisation_id, batch_id, for_change=True)
     if batch is None:
         raise NotKnownYet(f"no batch {batch_id}", field="batch_id", value=batch_id)
@@ -140,5 +140,5 @@ def open_with_proposal(
         return  # opened before, or cancelled
     mask_id, model_id = proposal or (None, None)
     tx.store.change_task(task, state="open", proposal_mask_id=mask_id, proposal_model_id=model_id)
-    batch = tx.store.change_batch(_batch(tx, organisation_id, batch_id), proposed_at=tx.clock.now())
+    batch = tx.store.change_batch(batch_of(tx, organisation_id, batch_id), proposed_at=tx.clock.now())
     settle(tx, batch, num_no_longer_waiting=1)
