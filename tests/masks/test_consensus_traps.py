@@ -53,7 +53,7 @@ def test_a_large_background_does_not_turn_the_consensus_into_a_union() -> None:
     for method in ("auto", "anchored_staple"):
         assert of_object[method] > of_object["majority"] - 0.01
         assert np.count_nonzero(labels[method] == 2) < 1.05 * num_true
-    assert of_object["dawid_skene"] > of_object["staple"] + 0.05
+    assert of_object["dawid_skene"] > of_object["staple"] + 0.02
 
 
 def test_padding_changes_the_full_frame_form_and_not_the_consensus() -> None:

@@ -9,8 +9,8 @@ of the two ways in which plain forms fail:
   alone may come out as the one who is always right.
 
 The rule here: an agreed pixel has the same effect on every annotator's matrix (it adds to the diagonal), so the
-agreed pixels are replaced by a fixed anchor, as many agreed pixels of each class as there are contested pixels
-in which that class got a vote. Only contested pixels and the anchor enter the estimate: padding adds neither.
+agreed pixels are replaced by a fixed anchor: for each contested pixel two agreed ones, of the classes that it got
+votes for, by their shares. Only contested pixels and the anchor enter the estimate: padding adds neither.
 The prior of a class is its share of the votes in contested pixels, and only classes that a pixel's annotators
 voted for are candidates.
 """
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-ANCHOR = 1.0  # agreed pixels that are assumed per contested pixel, for each class
+ANCHOR = 2.0  # agreed pixels that are assumed per contested pixel
 SMOOTHING = 1.0  # pixels added to each row of a confusion matrix, spread evenly: no vote is impossible
 TOLERANCE = 1e-5  # largest change of a posterior at which the iteration ends
 ITERATIONS_MAX = 50
@@ -28,9 +28,11 @@ ITERATIONS_MAX = 50
 
 @dataclass(frozen=True)
 class Contested:
-    """The contested tuples of an image: class_TR int32 (T, R) of class indices (-1 abstains), pixels_T int64,
-    weight_R float64 that multiplies each annotator's evidence; agreed_RK: pixels outside the contested ones in which r
-    and at least one other voted, for class k."""
+    """The contested tuples of an image: class_TR int32 (T, R) of class indices (-1 abstains), pixels_T int64.
+
+    weight_R: float64, multiplies each annotator's evidence; agreed_RK: int64, the pixels that are not contested in
+    which r and at least one other voted, for class k.
+    """
 
     class_TR: NDArray[np.int32]
     pixels_T: NDArray[np.int64]
@@ -49,12 +51,10 @@ class Contested:
 
     def anchor(self) -> NDArray[np.float64]:
         """float64 (K,): the agreed pixels that are assumed of each class."""
-        pixels_K = np.zeros(self.num_classes, dtype=np.int64)
-        for r, class_T in enumerate(self.class_TR.T):
-            first_T = (class_T >= 0) & (self.class_TR[:, :r] != class_T[:, None]).all(axis=1)
-            np.add.at(pixels_K, class_T[first_T], self.pixels_T[first_T])
-        anchor_K: NDArray[np.float64] = ANCHOR * pixels_K.astype(np.float64)
-        return anchor_K
+        from terrazzo_masks.kernels.vote_models import voted_counts
+
+        _, pixels_K = voted_counts(self.class_TR, self.pixels_T, self.equal_votes(), self.num_classes)
+        return ANCHOR * pixels_K
 
     def equal_votes(self) -> NDArray[np.float64]:
         """float64 (T, R): the weighted share of votes for the class that r voted for, 0 where r abstains."""

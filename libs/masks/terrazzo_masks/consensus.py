@@ -107,7 +107,7 @@ def consensus(
     shared_R = takeover.shared_weights(table)
     used, reason = _choose(table, method, shared_R, weighted=weights is not None)
     if used == "weighted" and weights is None:
-        weight_R = _learned_weights(table)
+        weight_R = _learned_weights(table, shared_R)
     if used in ("majority", "weighted") or (used != "staple" and not table.contested_T().any()):
         decision = _count_votes(table, weight_R)
     elif used == "staple":
@@ -202,9 +202,9 @@ def _mean_one(weight_R: NDArray[np.float64]) -> NDArray[np.float64]:
     return scaled_R
 
 
-def _learned_weights(table: VoteTable) -> NDArray[np.float64]:
-    """Log-odds of being with the leading class of contested pixels; equal weights where too little was seen."""
-    winner_T = _lead(table, np.ones(table.num_annotators))[0]
+def _learned_weights(table: VoteTable, shared_R: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log-odds of being with the lead of contested pixels, shared by copies; equal where too few were seen."""
+    winner_T = _lead(table, shared_R)[0]
     agreed_R = takeover.agreement_with_lead(table, winner_T, table.contested_T() & (winner_T > 0))
     judged_R = ~np.isnan(agreed_R)
     if not judged_R.any():
@@ -212,7 +212,7 @@ def _learned_weights(table: VoteTable) -> NDArray[np.float64]:
     agreed_R[~judged_R] = np.median(agreed_R[judged_R])
     with np.errstate(divide="ignore"):
         log_odds_R = np.log(agreed_R) - np.log1p(-agreed_R)
-    return _mean_one(np.clip(log_odds_R, WEIGHT_MIN, WEIGHT_MAX))
+    return _mean_one(np.clip(log_odds_R, WEIGHT_MIN, WEIGHT_MAX) * shared_R)
 
 
 def _choose(

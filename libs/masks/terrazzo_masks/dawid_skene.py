@@ -6,9 +6,9 @@ from little; so each row has a Dirichlet prior whose mean is the row of all anno
 is learned from how much they differ (a method of moments, as in Paun et al., TACL 2018, whose annotators are
 partially pooled): annotators who are alike are pooled, one who differs stands alone.
 
-Of the agreed pixels of a class at most as many enter the estimate as there are contested pixels in which the class
-got a vote (the anchor of `anchored`). So annotators who err independently are estimated as they are, while a large
-agreed background, and padding of it, has no more say than that.
+Of the agreed pixels of a class at most so many enter the estimate as `anchored` assumes. So annotators who err
+independently are estimated as they are, while a large agreed background, and padding of it, has no more say than
+that.
 """
 
 import numpy as np
