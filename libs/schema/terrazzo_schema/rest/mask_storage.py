@@ -11,7 +11,24 @@ from terrazzo_schema.rest.base import Command, Hash, Text, View
 
 RefName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")]
 MaskSource = Literal["submission", "consensus", "adjudication", "audit", "merge", "prediction", "import"]
-ExportFormat = Literal["index", "coco", "cityscapes"]
+ExportFormat = Literal[
+    "index",
+    "voc",
+    "cityscapes",
+    "camvid",
+    "ade20k",
+    "ade20k-full",
+    "geotiff",
+    "nifti",
+    "webdataset",
+    "coco",
+    "coco-polygons",
+    "coco-panoptic",
+    "yolo",
+    "datumaro",
+    "cvat",
+    "label-studio",
+]
 
 
 class ImageView(View):

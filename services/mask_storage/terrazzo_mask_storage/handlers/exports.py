@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from terrazzo_mask_storage.domain import layouts, versions
 from terrazzo_mask_storage.handlers.datasets import described
 from terrazzo_mask_storage.handlers.deps import Deps
-from terrazzo_mask_storage.handlers.masks import labels_of
+from terrazzo_mask_storage.handlers.masks import labels_of, load
 from terrazzo_mask_storage.handlers.parts import reader
 from terrazzo_mask_storage.handlers.projects import known_project, ontology_of
 from terrazzo_mask_storage.handlers.refs import resolve
@@ -32,6 +32,7 @@ from terrazzo_masks.formats.exchange import (
     Report,
     Sample,
 )
+from terrazzo_masks.tiles import read_region
 from terrazzo_schema.errors import Unprocessable
 from terrazzo_schema.ontology import Ontology
 from terrazzo_schema.rest.mask_storage import Entry, ExportFormat
@@ -94,11 +95,18 @@ class Export:
             image=Picture(partial(self.deps.blobs.get, entry.image_hash), image.media_type),
             split="val" if held_out else "train",
             attributes=image.attributes,
+            region=partial(self._region, entry.mask_id),
+            counts=entry.counts,
         )
 
     def _labels(self, mask_id: str) -> NDArray[Any]:
         with self.deps.uow.read() as store:
             return labels_of(self.deps, store, self.scope.organisation_id, mask_id)
+
+    def _region(self, mask_id: str, y: int, x: int, height: int, width: int) -> NDArray[Any]:
+        with self.deps.uow.read() as store:
+            manifest, read = load(self.deps, store, self.scope.organisation_id, mask_id)
+            return read_region(manifest, read, y, x, height, width)
 
 
 def export(deps: Deps, scope: Scope, ref: str, format: ExportFormat) -> tuple[Commit, Chunks]:

@@ -60,10 +60,11 @@ def add(tx: Tx[Store], scope: Scope, image: Image) -> ImageView:
         tx.store.add_image(scope, image)
         _say_stored(tx, scope, image)
         return image_view(image, duplicate=False)
-    if image.name in known.names:
+    is_named = image.name in known.names
+    if is_named and image.attributes.items() <= known.attributes.items():
         return image_view(known, duplicate=True)
     # The latest names are kept when there are very many; the first is the sample's name for ever.
-    names = (*known.names, image.name) if len(known.names) < NAMES_MAX else known.names
+    names = known.names if is_named or len(known.names) >= NAMES_MAX else (*known.names, image.name)
     attributes = {**known.attributes, **image.attributes}
     tx.store.rename_image(scope, known.image_hash, names, attributes)
     _say_stored(tx, scope, image)

@@ -9,15 +9,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import PurePosixPath
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
+from numpy.typing import NDArray
+
+from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.blame import Origin
 from terrazzo_mask_storage.handlers import images, masks
 from terrazzo_mask_storage.handlers.archives import Archive
 from terrazzo_mask_storage.handlers.datasets import stage_items
 from terrazzo_mask_storage.handlers.deps import Deps
 from terrazzo_mask_storage.handlers.exports import class_table
+from terrazzo_mask_storage.handlers.parts import reader
+from terrazzo_mask_storage.handlers.prepare import add_all, prepare_many
 from terrazzo_mask_storage.handlers.projects import known_project, ontology_of
+from terrazzo_mask_storage.handlers.refs import base_of
 from terrazzo_mask_storage.ports import Image, Scope
 from terrazzo_masks.errors import UnsupportedMask
 from terrazzo_masks.formats import FORMATS
@@ -29,7 +35,8 @@ from terrazzo_schema.ontology import Ontology
 from terrazzo_schema.rest.mask_storage import ExportFormat, ImportReport
 
 T = TypeVar("T")
-_BATCH = 16
+# Label maps wait until there are this many, or this many pixels of them.
+_BATCH_MAX, _BATCH_PIXELS = 256, 2**24
 _AMBIGUOUS = ""
 
 
@@ -54,10 +61,11 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A sample and its mask; `is_known` when the image was in the project before."""
+    """A sample and its label map; `is_known` when the image was in the project before."""
 
     image: Image
-    mask: masks.PreparedMask | None
+    labels_HW: NDArray[Any] | None
+    labels_file: str
     is_known: bool
 
 
@@ -80,11 +88,13 @@ def import_archive(
     job = _Job(deps, scope, ontology_of(project.ontology_json))
     origin = Origin("import", caller.key_id)
     batch: list[_Pair] = []
+    num_pixels = 0
     for pair in _pairs(job, Archive(file), format):
         batch.append(pair)
-        if len(batch) == _BATCH:
+        num_pixels += pair.image.height * pair.image.width
+        if len(batch) == _BATCH_MAX or num_pixels >= _BATCH_PIXELS:
             _add(job, branch, batch, origin)
-            batch = []
+            batch, num_pixels = [], 0
     _add(job, branch, batch, origin)
     view = _view(job.report)
     return deps.uow.once(once, ImportReport, lambda _tx: view)
@@ -104,20 +114,46 @@ def _view(report: Report) -> ImportReport:
 
 
 def _add(job: _Job, branch: str, batch: list[_Pair], origin: Origin) -> None:
-    """The rows of some pairs, in one commit."""
+    """The masks of some pairs, then their rows in one commit."""
     if not batch:
         return
+    prepared = _prepared(job, branch, batch)
     with job.deps.uow.begin() as tx:
-        staged: dict[str, str | None] = {}
         for pair in batch:
             if not pair.is_known:
                 images.add(tx, job.scope, pair.image)
-            if pair.mask is not None:
-                pair.mask.add(tx.store, job.scope, pair.image.sample_id, origin)
-                staged[pair.image.sample_id] = pair.mask.mask.mask_id
-        if staged:
+        if prepared:
+            add_all(tx.store, job.scope, [(mask, sample_id, origin) for sample_id, mask in prepared.items()])
+            staged: dict[str, str | None] = {sample_id: m.mask.mask_id for sample_id, m in prepared.items()}
             stage_items(tx, job.deps, job.scope, branch, staged)
-    job.report.num_done += len(batch)
+    job.report.num_done += sum(1 for pair in batch if not pair.is_known or pair.image.sample_id in prepared)
+
+
+def _prepared(job: _Job, branch: str, batch: list[_Pair]) -> dict[str, masks.PreparedMask]:
+    """Sample id -> its stored mask; one with an id that is no class is reported and left out.
+
+    A mask is stored as a new version of the one that the branch's head has of the sample.
+    """
+    labelled = [pair for pair in batch if pair.labels_HW is not None]
+    with job.deps.uow.read() as store:
+        base = base_of(store, job.scope, branch)
+        read = reader(store, job.deps.packs, job.scope.organisation_id)
+        old = [versions.find(base.tree_id, pair.image.sample_id, read) if base else None for pair in labelled]
+    maps = [
+        (pair.labels_HW, entry.mask_id if entry else None)
+        for pair, entry in zip(labelled, old, strict=True)
+        if pair.labels_HW is not None
+    ]
+    found: dict[str, masks.PreparedMask] = {}
+    for pair, mask in zip(labelled, prepare_many(job.deps, job.scope, maps, job.ontology), strict=True):
+        if isinstance(mask, TerrazzoError):
+            job.report.refused(pair.labels_file, str(mask))
+            continue
+        if pair.image.sample_id in found:
+            reason = "the archive has this image and a mask of it before: the later mask counts"
+            job.report.lost(pair.labels_file, reason)
+        found[pair.image.sample_id] = mask
+    return found
 
 
 def _pairs(job: _Job, archive: Archive, format: ExportFormat) -> Iterator[_Pair]:
@@ -129,11 +165,11 @@ def _pairs(job: _Job, archive: Archive, format: ExportFormat) -> Iterator[_Pair]
             image = _known_image(job, found) if found.image is None else _new_image(job, found, found.image)
             if image is None:
                 continue
-            mask = None
+            labels_HW = None
             if found.labels is not None:
-                mask = _guarded(job, found.labels_file, partial(_mask, job, found, image))
-            if mask is not None or found.image is not None:
-                yield _Pair(image, mask, is_known=found.image is None)
+                labels_HW = _guarded(job, found.labels_file, partial(_labels, found.labels, image))
+            if labels_HW is not None or found.image is not None:
+                yield _Pair(image, labels_HW, found.labels_file, is_known=found.image is None)
     except FormatError as error:
         raise CorruptInput(
             f"the archive can't be read as {FORMATS[format].title}: {error}",
@@ -156,16 +192,19 @@ def _known_image(job: _Job, found: Found) -> Image | None:
         job.report.refused(found.labels_file, "there is no image of this name" if image_hash is None else several)
         return None
     with job.deps.uow.read() as store:
-        return store.image(job.scope, image_hash)
+        image = store.image(job.scope, image_hash)
+    if image is not None and not found.attributes.items() <= image.attributes.items():
+        lost = ", ".join(sorted(found.attributes))
+        job.report.lost(found.labels_file, f"its {lost} is not kept: the image was in the project before")
+    return image
 
 
-def _mask(job: _Job, found: Found, image: Image) -> masks.PreparedMask:
-    assert found.labels is not None
-    labels_HW = found.labels(image.height, image.width)
+def _labels(read: Callable[[int, int], NDArray[Any]], image: Image) -> NDArray[Any]:
+    labels_HW = read(image.height, image.width)
     if labels_HW.shape != (image.height, image.width):
         height, width = labels_HW.shape
         raise UnsupportedMask(f"the mask is {height} x {width}, its image is {image.height} x {image.width}")
-    return masks.prepare(job.deps, job.scope, labels_HW, job.ontology)
+    return labels_HW
 
 
 def _guarded(job: _Job, name: str, action: Callable[[], T]) -> T | None:
