@@ -221,6 +221,58 @@ def test_a_ring_that_closes_over_a_corner_is_an_exterior_with_a_hole() -> None:
     np.testing.assert_array_equal(rasterize([polygon], 4, 4, np.uint8), labels_HW)
 
 
+@given(
+    labels_HW=hnp.arrays(
+        st.sampled_from([np.uint8, np.uint16]),
+        hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24),
+        elements=st.sampled_from([0, 1, 2, 255]),
+    )
+)
+@settings(deadline=None, max_examples=100)
+def test_polygons_are_those_of_an_independent_tracer(labels_HW: LabelMap) -> None:
+    """rasterio's shapes (4-connected), 0 left out: the same regions, of the same area, with as many holes."""
+    from rasterio import features
+
+    def area(ring: list[tuple[float, float]]) -> float:
+        x, y = np.array(ring, np.float64).T
+        return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+    found = sorted(
+        (p.class_id, min(p.exterior), area(list(p.exterior)), sum(area(list(h)) for h in p.holes))
+        for p in polygons(labels_HW)
+    )
+    expected = sorted(
+        (int(value), min(rings[0]), area(rings[0][:-1]), sum(area(ring[:-1]) for ring in rings[1:]))
+        for rings, value in ((shape["coordinates"], value) for shape, value in features.shapes(labels_HW))
+        if value != 0
+    )
+    assert found == expected
+    np.testing.assert_array_equal(rasterize(found_polygons := polygons(labels_HW), *labels_HW.shape), labels_HW)
+    assert all(type(x) is int for p in found_polygons for x, _ in p.exterior)
+
+
+def test_rows_of_more_crossings_than_are_sorted_are_filled_too() -> None:
+    comb_HW = np.ones((5, 301), np.uint16)
+    comb_HW[:4, 1::2] = 300
+    comb_HW[1, 3] = 0
+    np.testing.assert_array_equal(rasterize(polygons(comb_HW), 5, 301), comb_HW)
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(deadline=None, max_examples=60)
+def test_the_fill_is_even_odd_at_pixel_centres(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rings = [tuple(map(tuple, rng.uniform(-4, 16, (int(rng.integers(3, 9)), 2)).tolist())) for _ in range(2)]
+    y, x = np.mgrid[:11, :13] + 0.5
+    inside = np.zeros((11, 13), np.bool_)
+    for ring in rings:
+        for (x0, y0), (x1, y1) in zip(ring, ring[1:] + ring[:1], strict=True):
+            crossed = (y0 > y) != (y1 > y)
+            inside ^= crossed & (x > x0 + (y - y0) / (y1 - y0) * (x1 - x0))
+    found = rasterize([Polygon(7, rings[0], (rings[1],))], 11, 13, np.uint8)
+    np.testing.assert_array_equal(found == 7, inside)
+
+
 def test_a_scene_of_sixteen_bit_ids_survives_polygons(scenes) -> None:
     labels_HW = scenes.discs(150, 170).astype(np.uint16) * 1000
     np.testing.assert_array_equal(rasterize(polygons(labels_HW), 150, 170), labels_HW)
@@ -248,6 +300,7 @@ def test_a_polygon_may_leave_the_image_and_later_ones_paint_over() -> None:
         (Polygon(1, ((0, 0), (1, 0))), "3 or more"),
         (Polygon(1, ((0, 0), (1, 0), (float("nan"), 1))), "finite"),
         (Polygon(1, ((0, 0), (1, 0), (float("inf"), 1))), "finite"),
+        (Polygon(1, ((0, 0), (1, 0), (1e13, 1))), "beyond"),
     ],
 )
 def test_a_polygon_that_cannot_be_painted_is_refused(polygon: Polygon, message: str) -> None:
