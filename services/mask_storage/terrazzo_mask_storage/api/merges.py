@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 
 from terrazzo_mask_storage.api import edge
 from terrazzo_mask_storage.api.edge import Cursor, Given, ProjectId, scope_of
-from terrazzo_mask_storage.handlers import branches, merges, picks, rulings
+from terrazzo_mask_storage.handlers import blames, branches, merges, picks, rulings
 from terrazzo_mask_storage.handlers.gates import refusal
 from terrazzo_mask_storage.handlers.merge_views import merge_view
 from terrazzo_runtime.http import RequestOnce, problems
@@ -16,6 +16,7 @@ from terrazzo_schema.ids import ID_PATTERN
 from terrazzo_schema.rest.base import Page
 from terrazzo_schema.rest.mask_storage import BranchView, CommitView
 from terrazzo_schema.rest.merges import (
+    BlameRegionView,
     BranchCreate,
     CherryPickCreate,
     ConflictView,
@@ -99,9 +100,7 @@ def resolve(
 ) -> MergeView:
     """Decide one sample's conflict by hand. When all are decided the merge is made by itself."""
     scope = scope_of(caller, project_id)
-    return deps.uow.once(
-        once, MergeView, lambda tx: rulings.resolve_by_hand(tx, scope, merge_id, command, caller)
-    )
+    return deps.uow.once(once, MergeView, lambda tx: rulings.resolve_by_hand(tx, scope, merge_id, command, caller))
 
 
 @router.post(
@@ -191,3 +190,26 @@ def delete_branch(
     """Take a branch's name away; its commits stay."""
     scope = scope_of(caller, project_id)
     return deps.uow.once(once, BranchView, lambda tx: branches.delete_branch(tx, scope, name, force))
+
+
+Length = Annotated[int, Query(ge=1, le=edge.INT_MAX)]
+
+
+@router.get(
+    "/{project_id}/blame/{sample_id}/region",
+    operation_id="blame_region",
+    responses=problems(401, 403, 404, 422),
+)
+def blame_region(
+    project_id: ProjectId,
+    sample_id: edge.SampleId,
+    y: edge.Pixel,
+    x: edge.Pixel,
+    height: Length,
+    width: Length,
+    caller: edge.Insider,
+    deps: Given,
+    ref: edge.Ref = "main",
+) -> BlameRegionView:
+    """Who set the pixels of a rectangle: how many, where, in which submission and commit."""
+    return blames.blame_region(deps, scope_of(caller, project_id), sample_id, (y, x, height, width), ref)

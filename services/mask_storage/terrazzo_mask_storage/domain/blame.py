@@ -8,11 +8,12 @@ The rules, per mask in which the pixel has class c:
 - *consensus*: the sources that say c agree. If each of them took c from the proposal, the model set it; if one
   annotator alone drew it, that one; otherwise the consensus as such.
 - *adjudication*, *audit*: what the parent already said is the parent's; otherwise the reviewer's.
+- *merge*: what the merge base already said is the base's; otherwise it is of the side that says c, target first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,8 @@ Source = Literal["submission", "consensus", "adjudication", "audit", "merge", "p
 
 # Which row speaks for a mask that has several, when the decision does not say.
 _RANK: tuple[Source, ...] = ("adjudication", "audit", "consensus", "merge", "submission", "import", "prediction")
+# Provenance may be a long chain (stroke upon stroke): beyond this the link that was reached answers.
+DEPTH_MAX = 300
 _SOURCE_OF_DECISION: dict[str, Source] = {
     "single": "submission",
     "consensus": "consensus",
@@ -63,26 +66,6 @@ class Pixel:
     origins_of: Callable[[str], Sequence[Origin]]
 
 
-def introduced(
-    history: Iterable[tuple[str, str | None]], class_at: Callable[[str], int | None]
-) -> tuple[str, str]:
-    """(commit id, mask id) in which the pixel got its present class.
-
-    `history` is (commit id, the sample's mask there or None), newest first; its first mask must exist.
-    """
-    steps = iter(history)
-    commit_id, mask_id = next(steps)
-    assert mask_id is not None
-    present = class_at(mask_id)
-    for earlier_commit_id, earlier_mask_id in steps:
-        if earlier_mask_id is None:
-            break
-        if earlier_mask_id != mask_id and class_at(earlier_mask_id) != present:
-            break
-        commit_id, mask_id = earlier_commit_id, earlier_mask_id
-    return commit_id, mask_id
-
-
 def set_by(mask_id: str, pixel: Pixel, decided_by: str | None) -> Verdict:
     """Who set the pixel's class in this mask. `decided_by` picks the row of provenance when there are several."""
     return _set_by(mask_id, pixel, _SOURCE_OF_DECISION.get(decided_by or ""), frozenset())
@@ -95,8 +78,9 @@ def _set_by(mask_id: str, pixel: Pixel, wanted: Source | None, seen: frozenset[s
     origin = origins[0]
     present = pixel.class_at(mask_id)
     parent = origin.parent_mask_id
-    from_parent = parent is not None and parent not in seen | {mask_id} and pixel.class_at(parent) == present
     inner = seen | {mask_id}
+    may_go_on = parent is not None and parent not in inner and len(inner) < DEPTH_MAX
+    from_parent = may_go_on and parent is not None and pixel.class_at(parent) == present
     if origin.source == "prediction":
         return Verdict("prediction", origin.actor, "model", origin.submission_id, ())
     if origin.source == "import":
@@ -107,6 +91,13 @@ def _set_by(mask_id: str, pixel: Pixel, wanted: Source | None, seen: frozenset[s
             below = _set_by(parent, pixel, None, inner)
             return Verdict("submission", below.set_by, below.kind, origin.submission_id, actors)
         return Verdict("submission", origin.actor, "annotator", origin.submission_id, actors)
+    if origin.source == "merge":
+        sides = [parent] if from_parent and parent is not None else []
+        sides += [s for s in origin.source_mask_ids if s not in inner and len(inner) < DEPTH_MAX]
+        side = next((s for s in sides if pixel.class_at(s) == present), None)
+        if side is not None:
+            return _set_by(side, pixel, None, inner)
+        return Verdict("merge", origin.actor, "annotator", origin.submission_id, ())
     if origin.source == "consensus":
         return _of_consensus(origin, present, pixel, inner)
     agreeing = _agreeing(origin, present, pixel, inner)
