@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from terrazzo_masks import merge
 from terrazzo_masks.boxes import Box, tight_box
+from terrazzo_masks.diff import diff_manifests
 from terrazzo_masks.errors import ShapeMismatch
 from terrazzo_masks.labels import LabelMap
 from terrazzo_masks.merge import merge_labels, merge_manifests
@@ -98,6 +99,18 @@ def test_two_strokes_that_cross_on_a_huge_map_are_one_conflict_across_tiles(part
     assert found.conflicts == (Box(50_000, 50_174, 10, 10),)
     assert found.flow == {(8, 9): 100}
     assert found.manifest.counts == {0: 10**10 - 12_000 + 100, 8: 6000, 9: 5900}
+
+
+def test_two_that_repaint_a_huge_map_whole_are_one_conflict_that_is_not_looked_at_pixel_by_pixel(parts) -> None:
+    base, ours, theirs = (blank(70_000, 100_000, parts, class_id) for class_id in (0, 1, 2))
+    ours = paint(ours, np.full((10, 10), 5, np.uint8), 500, 500, parts)
+    found = merge_manifests(base, ours, theirs, parts)
+    assert found.conflicts == (Box(0, 0, 70_000, 100_000),)
+    assert found.flow == {(1, 2): 7 * 10**9 - 100, (5, 2): 100}
+    assert found.manifest == ours
+    between = diff_manifests(base, theirs, parts)
+    assert between.flow == {(0, 2): 7 * 10**9}
+    assert len(between.changed_tiles) == base.num_rows * base.num_cols
 
 
 def test_too_many_conflicts_are_one_box_around_all_of_them(parts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from terrazzo_masks.parts import Parts
 from terrazzo_masks.tiles import read_region
 
 Flow = dict[tuple[int, int], int]
+Place = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -74,37 +75,48 @@ def diff_manifests(old: Manifest, new: Manifest, parts: Parts) -> ManifestDiff:
         raise ShapeMismatch(
             f"the old mask is {old.height} x {old.width}, the new one {new.height} x {new.width}: no comparison"
         )
-    changed_tiles, changes = [], []
+    changed_tiles: list[Place] = []
+    changes = []
     between = _below(old.root, new.root, parts) if old.tile_px == new.tile_px else _apart(old.root, new, parts)
-    for tile, change in between:
-        changed_tiles.append(tile)
+    for tiles, change in between:
+        changed_tiles += tiles
         changes.append(change)
     total = summed(changes)
     return ManifestDiff(sum(total.values()), total, tuple(sorted(changed_tiles)), around(changes))
 
 
-def _below(old: Node, new: Node, parts: Parts) -> Iterator[tuple[tuple[int, int], Change]]:
-    """((row, col), change) of each tile that differs between two nodes of one place."""
+def uniform_change(old_id: int, new_id: int, box: Box) -> Change:
+    """A box that was of one class and is now of another."""
+    return Change(np.array([old_id << 16 | new_id]), np.array([box.height * box.width]), box)
+
+
+def _tiles_in(box: Box, tile_px: int) -> list[Place]:
+    """(row, col) of the tiles that share a pixel with a box."""
+    rows = range(box.y // tile_px, (box.y + box.height - 1) // tile_px + 1)
+    cols = range(box.x // tile_px, (box.x + box.width - 1) // tile_px + 1)
+    return [(row, col) for row in rows for col in cols]
+
+
+def _below(old: Node, new: Node, parts: Parts) -> Iterator[tuple[list[Place], Change]]:
+    """(its tiles, what changed) of each tile, or subtree of one class in both, that differs between two nodes."""
     children = np.flatnonzero(new.differs_from(old)).tolist()
     announce(parts, old, children)
     announce(parts, new, children)
     for child in children:
+        box = old.box_of(child)
+        before, after = int(old.uniform_N[child]), int(new.uniform_N[child])
+        if before != MIXED and after != MIXED:
+            yield _tiles_in(box, old.tile_px), uniform_change(before, after, box)
+            continue
         if old.level > 0:
             yield from _below(read_child(parts, old, child), read_child(parts, new, child), parts)
             continue
-        box = old.box_of(child)
-        before, after = int(old.uniform_N[child]), int(new.uniform_N[child])
-        change: Change | None
-        if before != MIXED and after != MIXED:
-            area_px = box.height * box.width
-            change = Change(np.array([before << 16 | after]), np.array([area_px]), box)
-        else:
-            change = change_between(read_tile(parts, old, child), read_tile(parts, new, child), box.y, box.x)
+        change = change_between(read_tile(parts, old, child), read_tile(parts, new, child), box.y, box.x)
         if change is not None:
-            yield (box.y // old.tile_px, box.x // old.tile_px), change
+            yield _tiles_in(box, old.tile_px), change
 
 
-def _apart(old: Node, new: Manifest, parts: Parts) -> Iterator[tuple[tuple[int, int], Change]]:
+def _apart(old: Node, new: Manifest, parts: Parts) -> Iterator[tuple[list[Place], Change]]:
     """As `_below`, for masks of different tile sizes: each tile of the old one against that region of the new."""
     announce(parts, old, range(old.num_children))
     for child in range(old.num_children):
@@ -114,7 +126,7 @@ def _apart(old: Node, new: Manifest, parts: Parts) -> Iterator[tuple[tuple[int, 
         box = old.box_of(child)
         change = change_between(read_tile(parts, old, child), read_region(new, parts, *box), box.y, box.x)
         if change is not None:
-            yield (box.y // old.tile_px, box.x // old.tile_px), change
+            yield _tiles_in(box, old.tile_px), change
 
 
 def summed(changes: list[Change]) -> Flow:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from terrazzo_masks.boxes import Box
 from terrazzo_masks.children import announce, read_child, read_tile, store_node, store_root, store_tile
-from terrazzo_masks.diff import Change, Flow, around, change_between, summed
+from terrazzo_masks.diff import Change, Flow, around, change_between, summed, uniform_change
 from terrazzo_masks.errors import ShapeMismatch
 from terrazzo_masks.labels import BoolMap, LabelMap, require_labels, require_same_shape
-from terrazzo_masks.manifest import FANOUT, Entry, Manifest, Node
+from terrazzo_masks.manifest import FANOUT, MIXED, Entry, Manifest, Node
 from terrazzo_masks.paint import paint
 from terrazzo_masks.parts import Parts
 from terrazzo_masks.tiles import blank, read_region
@@ -98,6 +98,10 @@ class _Merging:
             announce(self._parts, node, both)
         changes = {child: theirs.entry(child) for child in taken}
         for child in both:
+            ids = [int(node.uniform_N[child]) for node in (base, ours, theirs)]
+            if MIXED not in ids:
+                self._note_box(ids[1], ids[2], ours.box_of(child))
+                continue
             old = ours.entry(child)
             merge = self._merged_node if ours.level > 0 else self._merged_tile
             new = merge(base, ours, theirs, child, old)
@@ -117,6 +121,15 @@ class _Merging:
         if conflict_HW.any():
             self._note(ours_HW, theirs_HW, conflict_HW, box)
         return store_tile(self._parts, merged_HW, old)
+
+    def _note_box(self, our_id: int, their_id: int, box: Box) -> None:
+        """A conflict in each pixel of a box."""
+        self.num_pixels += box.height * box.width
+        self.changes.append(uniform_change(our_id, their_id, box))
+        self._num_runs += box.height
+        if self._num_runs <= RUNS_MAX:
+            rows = np.arange(box.y, box.y + box.height)
+            self._runs.append(np.stack([rows, rows * 0 + box.x, rows * 0 + box.x + box.width], axis=1))
 
     def _note(self, ours_HW: LabelMap, theirs_HW: LabelMap, conflict_HW: BoolMap, box: Box) -> None:
         self.num_pixels += int(np.count_nonzero(conflict_HW))

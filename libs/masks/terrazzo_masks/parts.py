@@ -9,7 +9,7 @@ against an
 """
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -82,8 +82,8 @@ class _Kept(NamedTuple):
 class MemoryParts:
     """`Parts` in dictionaries, for tests, tools and small jobs.
 
-    Tiles are kept encoded in `profile`; nodes that replace others as patches, where that is smaller and no
-    more than `CHAIN_MAX` patches then lie on each other. `num_bytes` is what is kept; `num_node_reads`,
+    Tiles are kept encoded in `profile`; nodes and tiles that replace others as patches, where that is smaller and
+    no more than `CHAIN_MAX` patches then lie on each other. `num_bytes` is what is kept; `num_node_reads`,
     `num_tile_reads` and `num_puts` count the calls.
     """
 
@@ -111,7 +111,7 @@ class MemoryParts:
             return digest
         base = _base_of(self._nodes, base)
         patch = None if base is None else _patched(data, self._node(base))
-        self._keep(self._nodes, digest, data, patch, base)
+        self._keep(self._nodes, digest, base, patch, lambda: data)
         return digest
 
     def put_tile(self, tile_HW: LabelMap, base: str | None = None) -> str:
@@ -119,7 +119,10 @@ class MemoryParts:
         digest = tile_digest(tile_HW)
         if digest in self._tiles:
             return digest
-        self._keep(self._tiles, digest, codec.encode(narrowest(tile_HW), self._profile), None, None)
+        base = _base_of(self._tiles, base)
+        pixels_HW = narrowest(tile_HW)
+        patch = None if base is None else codec.encode_patch(pixels_HW, self._tile(base))
+        self._keep(self._tiles, digest, base, patch, lambda: codec.encode(pixels_HW, self._profile))
         return digest
 
     def prefetch(self, digests: Iterable[str]) -> None:
@@ -131,15 +134,25 @@ class MemoryParts:
 
     def _tile(self, digest: str) -> LabelMap:
         kept = _found(self._tiles, digest)
-        return codec.decode(kept.data)
+        return (
+            codec.decode(kept.data) if kept.base is None else codec.decode_patch(kept.data, self._tile(kept.base))
+        )
 
     def _keep(
-        self, into: dict[str, _Kept], digest: str, whole: bytes, patch: bytes | None, base: str | None
+        self,
+        into: dict[str, _Kept],
+        digest: str,
+        base: str | None,
+        patch: bytes | None,
+        whole: Callable[[], bytes],
     ) -> None:
-        if patch is None or base is None or len(patch) >= len(whole):
-            into[digest] = _Kept(whole)
-        else:
-            into[digest] = _Kept(patch, base, into[base].depth + 1)
+        """Keep the smaller of the two; a patch that is tiny beside its base is not compared."""
+        if base is not None and patch is not None:
+            tiny = 4 * len(patch) <= len(into[_first_of(into, base)].data)
+            if tiny or len(patch) < len(whole()):
+                into[digest] = _Kept(patch, base, into[base].depth + 1)
+        if digest not in into:
+            into[digest] = _Kept(whole())
         self.num_bytes += len(into[digest].data)
 
 
@@ -154,11 +167,14 @@ def _base_of(kept: Mapping[str, _Kept], base: str | None) -> str | None:
     """What a part that replaces `base` may be patched on: `base`, or the first of its chain when that is long."""
     if base is None or base not in kept:
         return None
-    if kept[base].depth < CHAIN_MAX:
-        return base
-    while (below := kept[base].base) is not None:
-        base = below
-    return base
+    return base if kept[base].depth < CHAIN_MAX else _first_of(kept, base)
+
+
+def _first_of(kept: Mapping[str, _Kept], digest: str) -> str:
+    """The part that is kept whole, of the chain of patches to which this one belongs."""
+    while (base := kept[digest].base) is not None:
+        digest = base
+    return digest
 
 
 def _patched(data: bytes, base: bytes) -> bytes:
