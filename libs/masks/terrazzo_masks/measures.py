@@ -7,16 +7,29 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from terrazzo_masks.contours import boundary_iou
 from terrazzo_masks.errors import ShapeMismatch, UnsupportedMask
+from terrazzo_masks.judging import require_pair
 from terrazzo_masks.labels import (
-    BoolMap,
     LabelMap,
     as_words,
     dtype_for,
     index_table,
     require_labels,
-    require_same_shape,
 )
+
+__all__ = [
+    "LevelScores",
+    "boundary_iou",
+    "by_level",
+    "confusion",
+    "iou",
+    "mean_iou",
+    "measured_by_level",
+    "pixel_accuracy",
+    "roll_up",
+    "roll_up_confusion",
+]
 
 Measured = TypeVar("Measured")
 
@@ -31,13 +44,7 @@ def confusion(
     images add up. Raises ShapeMismatch when the maps differ in size, UnsupportedMask when `class_ids` is empty,
     repeats an id or holds `ignore`.
     """
-    require_labels(truth_HW, "truth")
-    require_labels(pred_HW, "prediction")
-    require_same_shape(truth_HW, pred_HW, "truth and prediction")
-    if not class_ids or ignore in class_ids:
-        raise UnsupportedMask(
-            f"class_ids {list(class_ids)[:10]} must not be empty nor hold the ignored id {ignore}"
-        )
+    require_pair(truth_HW, pred_HW, class_ids, ignore)
     num_classes = len(class_ids)
     matrix = np.zeros((num_classes, num_classes + 1), np.int64)
     by_id, by_place = _count_pairs(truth_HW, pred_HW, class_ids)
@@ -187,45 +194,6 @@ def measured_by_level(
         level_ids = tuple(dict.fromkeys(target for target in targets if target != ignore))
         found.append((level_ids, measure(roll_up(truth_HW, mapping), roll_up(pred_HW, mapping), level_ids)))
     return tuple(found)
-
-
-def boundary_iou(
-    truth_HW: LabelMap,
-    pred_HW: LabelMap,
-    class_ids: Sequence[int],
-    dilation_ratio: float = 0.02,
-    ignore: int = 0,
-) -> NDArray[np.float64]:
-    """IoU of the inner boundary bands per class: float64 (K,), nan where truth and prediction both lack the class.
-
-    The band holds the pixels of a class within d of its contour, d = dilation_ratio * image diagonal, at least 1
-    px (Cheng et al., Boundary IoU, CVPR 2021, the plain version: the image's border counts as contour). Pixels
-    whose truth is `ignore` are taken from the prediction before its contour is drawn. Raises ShapeMismatch when
-    the maps differ in size.
-    """
-    require_labels(truth_HW, "truth")
-    require_labels(pred_HW, "prediction")
-    require_same_shape(truth_HW, pred_HW, "truth and prediction")
-    height, width = truth_HW.shape
-    distance_px = max(1, round(dilation_ratio * float(np.hypot(height, width))))
-    judged_HW = truth_HW != ignore
-    scores = np.full(len(class_ids), np.nan)
-    for k, class_id in enumerate(class_ids):
-        truth_band = _inner_band(truth_HW == class_id, distance_px)
-        pred_band = _inner_band((pred_HW == class_id) & judged_HW, distance_px)
-        union = np.count_nonzero(truth_band | pred_band)
-        if union:
-            scores[k] = np.count_nonzero(truth_band & pred_band) / union
-    return scores
-
-
-def _inner_band(mask_HW: BoolMap, distance_px: int) -> BoolMap:
-    import cv2
-
-    padded = np.pad(mask_HW.astype(np.uint8), 1)
-    eroded = cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=distance_px, borderValue=0)
-    band_HW: BoolMap = mask_HW & (eroded[1:-1, 1:-1] == 0)
-    return band_HW
 
 
 def _require_confusion(confusion_KK1: NDArray[np.int64]) -> None:
