@@ -84,7 +84,14 @@ def test_what_was_stored_fast_is_packed_small_once_it_is_old_and_reads_the_same(
     for mask_id, labels in zip(ids, maps, strict=True):
         assert (world.labels(mask_id) == labels).all()
     assert verified(world) == (
-        {"num_packs": 1, "num_parts": 5 + fast_tiles, "num_masks": 5, "num_commits": 0, "num_images": 0, "num_damages": 0},
+        {
+            "num_packs": 1,
+            "num_parts": 5 + fast_tiles,
+            "num_masks": 5,
+            "num_commits": 0,
+            "num_images": 0,
+            "num_damages": 0,
+        },
         [],
     )
 
@@ -263,9 +270,8 @@ def test_a_flipped_bit_in_a_pack_is_reported_with_the_sample_and_the_place(world
     assert verified(world)[1] == []
     tile = world.client.get(f"/v1/masks/{PROJECT}/{mask_id}/tiles").json()["items"][2]
     with deps_of(world).uow.read() as store:
-        from terrazzo_masks import tiles
-
         from terrazzo_mask_storage.handlers.parts import reader
+        from terrazzo_masks import tiles
 
         read = reader(store, deps_of(world).packs, "org_test0001")
         digest = list(tiles.tiles_of(tiles.load(mask_id, read), read))[2].digest

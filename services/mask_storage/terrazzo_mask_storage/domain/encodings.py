@@ -21,6 +21,7 @@ DATA_BYTES_MAX = 2**28
 _RAW_BYTES_MAX = 48
 # A patch of less than this share is taken without trying what plain compression gives.
 _GOOD_SHARE = 0.5
+_STATES_A_SIZE = 0b1110_0000
 _local = threading.local()
 
 
@@ -54,12 +55,17 @@ def decompress(encoding: Encoding, data: bytes, base: bytes | None = None) -> by
         raise DamagedData(str(error)) from error
     if size_bytes > DATA_BYTES_MAX:
         raise DamagedData(f"it says that it unpacks to {size_bytes} bytes: {DATA_BYTES_MAX} are allowed")
+    # RFC 8878, 3.1.1.1.1: a frame that states a size of its own would be believed before ours.
+    if not data[start:] or data[start] & _STATES_A_SIZE:
+        raise DamagedData("it is no frame as they are written here")
     dictionary = None
     if encoding == "zstd_patch":
         if base is None:
             raise DamagedData("a patch without its base")
         dictionary = zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-    reader = zstandard.ZstdDecompressor(dict_data=dictionary, format=zstandard.FORMAT_ZSTD1_MAGICLESS)
+    reader = zstandard.ZstdDecompressor(
+        dict_data=dictionary, max_window_size=DATA_BYTES_MAX, format=zstandard.FORMAT_ZSTD1_MAGICLESS
+    )
     try:
         out = reader.decompress(data[start:], max_output_size=max(1, size_bytes))
     except zstandard.ZstdError as error:

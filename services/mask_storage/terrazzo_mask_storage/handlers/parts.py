@@ -297,8 +297,7 @@ class NewParts:
         """Look all that waits up in one query, and encode what is new."""
         found = known(self._pending)
         if self._read is not None:
-            new = [pending for digest, pending in self._pending.items() if digest not in found]
-            self.prefetch([pending.base for pending in new if pending.base is not None])
+            self.prefetch([pending.base for pending in self._pending.values() if pending.base is not None])
         while self._pending:
             digest = next(iter(self._pending))
             if digest in found:

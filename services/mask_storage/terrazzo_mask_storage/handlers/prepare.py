@@ -6,9 +6,10 @@ look-up of what is stored already, one pack and one statement per table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -20,6 +21,9 @@ from terrazzo_mask_storage.ports import Mask, Scope, Store
 from terrazzo_masks import tiles
 from terrazzo_schema.errors import Unprocessable
 from terrazzo_schema.ontology import UNLABELLED, Ontology
+
+_CHUNK = 256
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,17 @@ def prepare_many(
     with deps.uow.read() as store:
         batch = Batch(deps, store, scope)
         found: list[tuple[tiles.Manifest, Mask | None, int, int] | Unprocessable] = []
-        for labels_HW, base_id in maps:
-            found.append(batch.build(labels_HW, ontology, base_id))
+        for chunk in _chunks(maps):
+            batch.expect(base_id for _, base_id in chunk if base_id is not None)
+            found += [batch.build(labels_HW, ontology, base_id) for labels_HW, base_id in chunk]
         return batch.stored(found)
+
+
+def _chunks(maps: Iterable[T]) -> Iterator[list[T]]:
+    """What is built with one look-up of its bases; maps are not held longer than that."""
+    rest = iter(maps)
+    while chunk := list(islice(rest, _CHUNK)):
+        yield chunk
 
 
 Built = tuple[tiles.Manifest, Mask | None, int, int]
@@ -93,11 +105,17 @@ class Batch:
 
     def __init__(self, deps: Deps, store: Store, scope: Scope) -> None:
         self._deps, self._store, self._scope = deps, store, scope
+        self._bases: dict[str, Mask] = {}
         self.parts = NewParts(PartsReader(store, deps.packs, scope.organisation_id))
+
+    def expect(self, base_ids: Iterable[str]) -> None:
+        """Look bases up together: masks that others are built on."""
+        self._bases = self._store.masks(self._scope, base_ids)
+        self.parts.prefetch(self._bases)
 
     def build(self, labels_HW: NDArray[Any], ontology: Ontology, base_id: str | None) -> Built | Unprocessable:
         mark = len(self.parts.log)
-        base = self._store.mask(self._scope, base_id) if base_id is not None else None
+        base = self._bases.get(base_id) if base_id is not None else None
         old = tiles.load(base.mask_id, self.parts) if base is not None else None
         manifest = tiles.build(labels_HW, self.parts, base=old)
         try:
