@@ -1,42 +1,71 @@
-"""Dataset versions: a Merkle trie over sample entries, and the commits that point to one.
+"""Dataset versions: Merkle trees over sample entries, and the commits that point to one.
 
-A version is the sorted set of its entries (sample, image, mask). Entries live in leaves of at most
-`LEAF_ENTRIES_MAX`; a range with more is an inner node with a child per next hex digit of the sample id, which is
-derived from the image's hash and therefore spread evenly. The shape follows from the set of entries alone, never
-from the order in which they came, so the same version has the same `tree_id` everywhere; a commit writes the
-changed leaves and the path above them, and comparing two versions reads only what differs.
+A version is the sorted set of its entries (sample, image, mask). The ids of samples are cut into ranges by their
+first bits: a leaf is the widest such range that holds at most `LEAF_MAX` samples, a node one level up the widest
+that holds at most `FAN_OUT` times as many, and so on. Where the cuts are follows from the ids alone: never from
+the order in which they came, nor from the masks, so that the same version has the same `tree_id` everywhere, and a
+relabelled sample changes one leaf and the path above it. Ids may be spread as they like. A comparison drops what
+has the same digest on both sides and reads the rest. (Dolt's prolly trees cut where a hash says so, lakeFS's
+Graveler too; docs/decisions/0008 has the measurements. The bytes are in `tree_nodes`.)
 
-A node is deterministic JSON: `{"entries":[[sample,image,mask],...]}` by sample id, or
-`{"children":[[hex digit, digest, number of entries],...]}`. Its name is the BLAKE3-256 of those bytes.
-(Dolt's prolly trees and lakeFS's Graveler chunk by content instead; evenly spread keys need no rolling hash.)
+Functions read nodes by `get` (digest -> bytes) and say before what they will read by `prefetch`, a level or a
+node's children at a time; `put` keeps a new node and is told which one it replaces.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from itertools import chain
 
+from terrazzo_mask_storage.domain.tree_cells import (
+    Load,
+    apply_to,
+    empty_root,
+    grown,
+    route,
+    stored,
+)
+from terrazzo_mask_storage.domain.tree_nodes import (
+    KEY_BYTES,
+    ROW_BYTES,
+    Cell,
+    CorruptNode,
+    TreeEntry,
+    each_row,
+    entry_of,
+    key_of,
+    place_of,
+    row_of,
+    rows_apart,
+)
 from terrazzo_masks.parts import digest_of
 
-LEAF_ENTRIES_MAX = 128
-_SAMPLE_ID = re.compile(r"smp_[0-9a-f]{24}\Z")
-_PREFIX_CHARS = len("smp_")
+__all__ = [
+    "CorruptNode",
+    "Edit",
+    "Tree",
+    "TreeEntry",
+    "apply",
+    "commit_id_of",
+    "compare",
+    "compare3",
+    "edit",
+    "find",
+    "find_many",
+    "walk",
+]
 
 Get = Callable[[str], bytes]
-Put = Callable[[bytes], str]
-
-
-@dataclass(frozen=True, order=True)
-class TreeEntry:
-    """One sample of a version: its image and its mask, by content hash."""
-
-    sample_id: str
-    image_hash: str
-    mask_id: str
+Put = Callable[[bytes, str | None], str]
+Prefetch = Callable[[Iterable[str]], None]
+Pair = tuple[TreeEntry | None, TreeEntry | None]
+# So many samples of both sides are laid side by side at once.
+_COMPARED_MAX = 200_000
+# Nodes that a walk asks for ahead: few first, so that a page reads little.
+_AHEAD = (1, 4, 16, 64)
 
 
 @dataclass(frozen=True)
@@ -48,16 +77,15 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class _Child:
-    digit: str
-    digest: str
-    num_entries: int
+class Edit:
+    """A version after changes, and what stood there before of each changed sample (None: it was not there)."""
+
+    tree: Tree
+    before: Mapping[str, TreeEntry | None]
 
 
-@dataclass(frozen=True)
-class _Node:
-    entries: tuple[TreeEntry, ...] = ()
-    children: tuple[_Child, ...] = ()
+def nothing(_digests: Iterable[str]) -> None:
+    """A prefetch for readers that gain nothing from it."""
 
 
 def commit_id_of(
@@ -69,169 +97,223 @@ def commit_id_of(
     moment.
     """
     said = [tree_id, list(parent_ids), list(place), message, author, time.astimezone(UTC).isoformat()]
-    return _digest(json.dumps(said, separators=(",", ":")).encode())
+    return digest_of(json.dumps(said, separators=(",", ":")).encode())
 
 
-def apply(tree_id: str | None, changes: Mapping[str, TreeEntry | None], get: Get, put: Put) -> Tree:
+def apply(
+    tree_id: str | None,
+    changes: Mapping[str, TreeEntry | None],
+    get: Get,
+    put: Put,
+    prefetch: Prefetch = nothing,
+) -> Tree:
     """The version after `changes` (sample id -> its new entry, None to remove it); `tree_id` None is empty.
 
-    Writes only nodes on the way to a change. Raises ValueError for a sample id of another form.
+    Writes the new nodes of the new version. Raises ValueError for ids of another form, CorruptNode.
     """
-    for sample_id in changes:
-        if not _SAMPLE_ID.match(sample_id):
-            raise ValueError(f"sample id {sample_id!r} is not 'smp_' and 24 hex digits")
-    fresh: dict[str, bytes] = {}
+    return edit(tree_id, changes, get, put, prefetch).tree
 
-    def keep(data: bytes) -> str:
-        digest = _digest(data)
-        fresh[digest] = data
-        return digest
 
-    def read(digest: str) -> bytes:
-        return fresh[digest] if digest in fresh else get(digest)
-
-    root = _update(tree_id, _PREFIX_CHARS, sorted(changes.items()), read, keep)
-    tree = Tree(root.digest, root.num_entries) if root else Tree(keep(_leaf_bytes([])), 0)
-    # Only what the new root leads to is written: a node that was merged away again is not.
-    waiting = [tree.tree_id]
-    while waiting:
-        data = fresh.pop(waiting.pop(), None)
-        if data is not None:
-            put(data)
-            waiting.extend(child.digest for child in _parse(data).children)
-    return tree
+def edit(
+    tree_id: str | None,
+    changes: Mapping[str, TreeEntry | None],
+    get: Get,
+    put: Put,
+    prefetch: Prefetch = nothing,
+) -> Edit:
+    """As `apply`, and says what it replaced."""
+    wanted: dict[bytes, bytes | None] = {}
+    for sample_id, entry in changes.items():
+        if entry is not None and entry.sample_id != sample_id:
+            raise ValueError(f"the entry of {entry.sample_id} was given for {sample_id}")
+        wanted[key_of(sample_id)] = None if entry is None else row_of(entry)
+    load = Load(get, prefetch)
+    before: dict[bytes, bytes] = {}
+    root = load.root(tree_id) if tree_id is not None else empty_root()
+    cells = apply_to(root, sorted(wanted.items()), load, before)
+    top = grown(cells, load)
+    found = {
+        sample_id: entry_of(before[key]) if key in before else None
+        for sample_id, key in zip(changes, wanted, strict=True)
+    }
+    return Edit(Tree(stored(top, put), top.num), found)
 
 
 def find(tree_id: str, sample_id: str, get: Get) -> TreeEntry | None:
     """The entry of one sample; reads one path."""
-    digest: str | None = tree_id
-    depth = _PREFIX_CHARS
-    while digest is not None:
-        node = _load(digest, get)
-        if not node.children:
-            return next((e for e in node.entries if e.sample_id == sample_id), None)
-        digit = sample_id[depth : depth + 1]
-        digest = next((c.digest for c in node.children if c.digit == digit), None)
-        depth += 1
-    return None
+    return find_many(tree_id, [sample_id], get).get(sample_id)
 
 
-def walk(tree_id: str, get: Get, after: str = "") -> Iterator[TreeEntry]:
+def find_many(
+    tree_id: str, sample_ids: Iterable[str], get: Get, prefetch: Prefetch = nothing
+) -> dict[str, TreeEntry]:
+    """The entries of those samples that the version has, by sample id; each node is read once.
+
+    An id of another form is no sample.
+    """
+    keys = []
+    for sample_id in set(sample_ids):
+        try:
+            keys.append((key_of(sample_id), None))
+        except ValueError:
+            continue
+    load = Load(get, prefetch)
+    rows = _rows_of(load.root(tree_id), sorted(keys), load)
+    return {entry.sample_id: entry for entry in map(entry_of, rows)}
+
+
+def _rows_of(cell: Cell, keys: Sequence[tuple[bytes, None]], load: Load) -> Iterator[bytes]:
+    load.fill([cell])
+    if cell.children is None:
+        for key, _ in keys:
+            start = place_of(cell.rows, key) * ROW_BYTES
+            row = cell.rows[start : start + ROW_BYTES]
+            if row[:KEY_BYTES] == key:
+                yield row
+        return
+    ways, _ = route(cell.children, keys)
+    load.announce(child for child, _ in ways)
+    for child, its_keys in ways:
+        yield from _rows_of(child, its_keys, load)
+        load.empty(child)
+
+
+def walk(tree_id: str, get: Get, after: str = "", prefetch: Prefetch = nothing) -> Iterator[TreeEntry]:
     """Entries by sample id, those after `after` only; nodes that lie before it are not read."""
-    yield from _walk(tree_id, get, after[_PREFIX_CHARS:], after)
+    load = Load(get, prefetch)
+    try:
+        lowest = int.from_bytes(key_of(after), "big")
+    except ValueError:
+        lowest = 0  # no sample id: compared as text
+    for entry in map(entry_of, _walk(load.root(tree_id), lowest, load)):
+        if entry.sample_id > after:
+            yield entry
 
 
-def _walk(digest: str, get: Get, digits: str, after: str) -> Iterator[TreeEntry]:
-    node = _load(digest, get)
-    yield from (e for e in node.entries if e.sample_id > after)
-    for child in node.children:
-        # `digits` is what is left of `after` on this path; "" when every entry here lies behind it.
-        if child.digit >= digits[:1]:
-            yield from _walk(child.digest, get, digits[1:] if child.digit == digits[:1] else "", after)
+def _walk(cell: Cell, lowest: int, load: Load) -> Iterator[bytes]:
+    load.fill([cell])
+    if cell.children is None:
+        yield from each_row(cell.rows)
+        return
+    children = [child for child in cell.children if child.end > lowest]
+    start = 0
+    for num_ahead in chain(_AHEAD, iter(lambda: _AHEAD[-1], 0)):
+        ahead = children[start : start + num_ahead]
+        if not ahead:
+            return
+        load.announce(ahead)
+        for child in ahead:
+            yield from _walk(child, lowest, load)
+            load.empty(child)
+        start += num_ahead
 
 
-def compare(
-    old_id: str | None, new_id: str | None, get: Get
-) -> Iterator[tuple[TreeEntry | None, TreeEntry | None]]:
+def compare(old_id: str | None, new_id: str | None, get: Get, prefetch: Prefetch = nothing) -> Iterator[Pair]:
     """(old entry, new entry) of every sample that differs, by sample id; None where it does not exist.
 
     Parts of the trees with the same digest are not read.
     """
     if old_id == new_id:
         return
-    old, new = _node_or_empty(old_id, get), _node_or_empty(new_id, get)
-    if old.children and new.children:
-        old_of = {c.digit: c.digest for c in old.children}
-        new_of = {c.digit: c.digest for c in new.children}
-        for digit in sorted(old_of.keys() | new_of.keys()):
-            yield from compare(old_of.get(digit), new_of.get(digit), get)
+    load = Load(get, prefetch)
+    old, new = ([load.root(tree_id)] if tree_id is not None else [] for tree_id in (old_id, new_id))
+    for old_rows, new_rows in _differing(old, new, load):
+        pairs = {row[:KEY_BYTES]: (row, b"") for row in old_rows}
+        for row in new_rows:
+            pairs[row[:KEY_BYTES]] = (pairs.get(row[:KEY_BYTES], (b"", b""))[0], row)
+        for key in sorted(pairs):
+            before, after = pairs[key]
+            yield entry_of(before) if before else None, entry_of(after) if after else None
+
+
+def _differing(old: list[Cell], new: list[Cell], load: Load) -> Iterator[tuple[set[bytes], set[bytes]]]:
+    """Rows of the one side that are not on the other, a range of ids at a time, in their order."""
+    old, new = _without_common(old, new)
+    if not old and not new:
         return
-    old_entries = {e.sample_id: e for e in _entries_of(old, get)}
-    new_entries = {e.sample_id: e for e in _entries_of(new, get)}
-    for sample_id in sorted(old_entries.keys() | new_entries.keys()):
-        before, after = old_entries.get(sample_id), new_entries.get(sample_id)
-        if before != after:
-            yield before, after
+    level = max(cell.level for cell in chain(old, new))
+    if sum(cell.num for cell in chain(old, new)) <= _COMPARED_MAX or level == 0:
+        while level > 0:
+            old, new = _without_common(*_one_down(old, new, level, load))
+            level -= 1
+        load.fill(chain(old, new))
+        yield _rows_apart(old, new)
+        return
+    for old_group, new_group in _groups(*_without_common(*_one_down(old, new, level, load))):
+        yield from _differing(old_group, new_group, load)
 
 
-def _update(
-    digest: str | None, depth: int, changes: Sequence[tuple[str, TreeEntry | None]], get: Get, put: Put
-) -> _Child | None:
-    """The node at `digest` with `changes` made (its own digit is left empty); None when nothing is left in it."""
-    node = _node_or_empty(digest, get)
-    if not node.children:
-        entries = {e.sample_id: e for e in node.entries}
-        for sample_id, entry in changes:
-            if entry is None:
-                entries.pop(sample_id, None)
-            else:
-                entries[sample_id] = entry
-        return _build([entries[key] for key in sorted(entries)], depth, put)
-    by_digit: dict[str, list[tuple[str, TreeEntry | None]]] = {}
-    for change in changes:
-        by_digit.setdefault(change[0][depth], []).append(change)
-    children = {c.digit: c for c in node.children}
-    for digit, its_changes in by_digit.items():
-        child = children.pop(digit, None)
-        changed = _update(child.digest if child else None, depth + 1, its_changes, get, put)
-        if changed is not None:
-            children[digit] = _Child(digit, changed.digest, changed.num_entries)
-    num_entries = sum(c.num_entries for c in children.values())
-    if num_entries <= LEAF_ENTRIES_MAX:
-        left = [e for digit in sorted(children) for e in walk(children[digit].digest, get)]
-        return _build(left, depth, put)
-    return _inner([children[digit] for digit in sorted(children)], put)
+def _rows_apart(old: list[Cell], new: list[Cell]) -> tuple[set[bytes], set[bytes]]:
+    """Rows of leaves of the one side that are not on the other."""
+    old_rows: set[bytes] = set()
+    new_rows: set[bytes] = set()
+    beside = {(cell.low, cell.bits): cell for cell in new}
+    for cell in old:
+        opposite = beside.get((cell.low, cell.bits))
+        apart = None if opposite is None else rows_apart(cell.rows, opposite.rows)
+        if apart is None:
+            old_rows.update(each_row(cell.rows))
+        else:
+            del beside[cell.low, cell.bits]
+            old_rows.update(apart[0])
+            new_rows.update(apart[1])
+    for cell in beside.values():
+        new_rows.update(each_row(cell.rows))
+    return old_rows - new_rows, new_rows - old_rows
 
 
-def _build(entries: Sequence[TreeEntry], depth: int, put: Put) -> _Child | None:
-    if not entries:
-        return None
-    if len(entries) <= LEAF_ENTRIES_MAX:
-        return _Child("", put(_leaf_bytes(entries)), len(entries))
-    by_digit: dict[str, list[TreeEntry]] = {}
-    for entry in entries:
-        by_digit.setdefault(entry.sample_id[depth], []).append(entry)
-    children = []
-    for digit in sorted(by_digit):
-        child = _build(by_digit[digit], depth + 1, put)
-        assert child is not None
-        children.append(_Child(digit, child.digest, child.num_entries))
-    return _inner(children, put)
+def _without_common(old: list[Cell], new: list[Cell]) -> tuple[list[Cell], list[Cell]]:
+    common = {cell.digest for cell in old} & {cell.digest for cell in new}
+    return [c for c in old if c.digest not in common], [c for c in new if c.digest not in common]
 
 
-def _inner(children: Sequence[_Child], put: Put) -> _Child:
-    document = {"children": [[c.digit, c.digest, c.num_entries] for c in children]}
-    data = json.dumps(document, separators=(",", ":")).encode()
-    return _Child("", put(data), sum(c.num_entries for c in children))
+def _one_down(old: list[Cell], new: list[Cell], level: int, load: Load) -> tuple[list[Cell], list[Cell]]:
+    """Both sides with the cells of that level replaced by their children."""
+    load.fill(cell for cell in chain(old, new) if cell.level == level)
+
+    def down(cells: list[Cell]) -> list[Cell]:
+        return [below for cell in cells for below in (cell.children or [] if cell.level == level else [cell])]
+
+    return down(old), down(new)
 
 
-def _leaf_bytes(entries: Sequence[TreeEntry]) -> bytes:
-    document = {"entries": [[e.sample_id, e.image_hash, e.mask_id] for e in entries]}
-    return json.dumps(document, separators=(",", ":")).encode()
+def _groups(old: list[Cell], new: list[Cell]) -> Iterator[tuple[list[Cell], list[Cell]]]:
+    """Cells that share ids stay together; neighbours too, while they are few."""
+    cells = sorted(chain(((c, 0) for c in old), ((c, 1) for c in new)), key=lambda item: item[0].low)
+    group: tuple[list[Cell], list[Cell]] = ([], [])
+    end = num = 0
+    for cell, side in cells:
+        if cell.low >= end and num + cell.num > _COMPARED_MAX:
+            yield group
+            group, num = ([], []), 0
+        group[side].append(cell)
+        end = max(end, cell.end)
+        num += cell.num
+    yield group
 
 
-def _entries_of(node: _Node, get: Get) -> Iterator[TreeEntry]:
-    yield from node.entries
-    for child in node.children:
-        yield from walk(child.digest, get)
+def compare3(
+    base_id: str | None, ours_id: str | None, theirs_id: str | None, get: Get, prefetch: Prefetch = nothing
+) -> Iterator[tuple[TreeEntry | None, TreeEntry | None, TreeEntry | None]]:
+    """(base, ours, theirs) of every sample that one of the sides changed, by sample id."""
+    ours = compare(base_id, ours_id, get, prefetch)
+    theirs = compare(base_id, theirs_id, get, prefetch)
+    mine, other = next(ours, None), next(theirs, None)
+    while mine is not None or other is not None:
+        my_id, other_id = _id_of(mine), _id_of(other)
+        if my_id == other_id:
+            assert mine is not None and other is not None  # noqa: PT018 - one fact: both have this id
+            yield mine[0], mine[1], other[1]
+            mine, other = next(ours, None), next(theirs, None)
+        elif other is None or (mine is not None and my_id < other_id):
+            assert mine is not None
+            yield mine[0], mine[1], mine[0]
+            mine = next(ours, None)
+        else:
+            yield other[0], other[0], other[1]
+            other = next(theirs, None)
 
 
-def _node_or_empty(digest: str | None, get: Get) -> _Node:
-    return _Node() if digest is None else _load(digest, get)
-
-
-def _load(digest: str, get: Get) -> _Node:
-    return _parse(get(digest))
-
-
-@lru_cache(maxsize=512)
-def _parse(data: bytes) -> _Node:
-    document = json.loads(data)
-    return _Node(
-        tuple(TreeEntry(*entry) for entry in document.get("entries", ())),
-        tuple(_Child(*child) for child in document.get("children", ())),
-    )
-
-
-def _digest(data: bytes) -> str:
-    return digest_of(data)
+def _id_of(pair: Pair | None) -> str:
+    entry = (pair[0] or pair[1]) if pair is not None else None
+    return entry.sample_id if entry is not None else ""
