@@ -46,5 +46,5 @@ def test_every_method_of_the_client_is_answered(world: World, tmp_path: Path) ->
     assert list(client.datasets.diff_samples(PROJECT, "main", "release/1")) == []
     assert client.datasets.blame(PROJECT, image.sample_id, y=5, x=6).set_by == "me"
     path = client.datasets.export(PROJECT, "main", "index", tmp_path / "out.zip")
-    assert len(zipfile.ZipFile(path).namelist()) == 3
+    assert len(zipfile.ZipFile(path).namelist()) == 4
     assert client.datasets.import_(PROJECT, path, branch="again").num_imported == 1
