@@ -21,6 +21,7 @@ from terrazzo_masks.labels import LabelMap
 TILE_HEAD = struct.Struct("<4sIIB")
 TILE_MAGIC = b"TZT1"
 CHAIN_MAX = 8
+DECODED_MAX = 8
 
 
 def digest_of(data: bytes) -> str:
@@ -91,6 +92,7 @@ class MemoryParts:
         self._profile = profile
         self._nodes: dict[str, _Kept] = {}
         self._tiles: dict[str, _Kept] = {}
+        self._decoded: dict[str, LabelMap] = {}
         self.num_bytes = 0
         self.num_node_reads = 0
         self.num_tile_reads = 0
@@ -133,10 +135,19 @@ class MemoryParts:
         return kept.data if kept.base is None else _unpatched(kept.data, self._node(kept.base))
 
     def _tile(self, digest: str) -> LabelMap:
-        kept = _found(self._tiles, digest)
-        return (
-            codec.decode(kept.data) if kept.base is None else codec.decode_patch(kept.data, self._tile(kept.base))
-        )
+        """The decoded tile, read-only; the last few are at hand, as strokes fall on the same tiles."""
+        tile_HW = self._decoded.pop(digest, None)
+        if tile_HW is None:
+            kept = _found(self._tiles, digest)
+            if kept.base is None:
+                tile_HW = codec.decode(kept.data)
+            else:
+                tile_HW = codec.decode_patch(kept.data, self._tile(kept.base))
+            tile_HW.flags.writeable = False
+        self._decoded[digest] = tile_HW
+        if len(self._decoded) > DECODED_MAX:
+            del self._decoded[next(iter(self._decoded))]
+        return tile_HW
 
     def _keep(
         self,
