@@ -152,7 +152,7 @@ def test_tiles_for_viewers_show_the_ontologys_colours_at_every_level(world: Worl
     edge = np.load(io.BytesIO(world.client.get(f"{url}/2/1?format=npy").content))
     assert (edge == labels[512:, 256:]).all()
     assert world.client.get(f"{url}/3/0").status_code == 404
-    assert world.client.get(f"{url}/2147483647/0?level=12").status_code == 404
+    assert world.client.get(f"{url}/2147483647/0?level=31").status_code == 404
 
 
 def test_provenance_adds_up_and_no_annotator_speaks_for_another(world: World) -> None:

@@ -94,6 +94,10 @@ def test_a_map_of_ten_billion_pixels_is_made_painted_and_read_by_regions(world: 
         assert (region(world, mask_id, y, x, 5, 200) == 1).all()
     assert max(sizes) < 20 * 1024
     assert sorted(seconds)[len(seconds) // 2] < 0.5, "some 10 ms; much more means that the whole map was read"
+    top = world.client.get(f"/v1/masks/{PROJECT}/{mask_id}/tiles/0/0?level=9&format=npy")
+    shown = np.load(io.BytesIO(top.content))
+    assert shown.shape == (196, 196)
+    assert (shown == 2).any(), "a stroke of 180 pixels is seen from far away"
     assert painted["counts"] == {"1": 10**10 - 54_000, "2": 54_000}
     whole = world.client.get(f"/v1/masks/{PROJECT}/{mask_id}/content")
     assert (whole.status_code, whole.json()["type"].rsplit("/", 1)[-1]) == (413, "too-large")

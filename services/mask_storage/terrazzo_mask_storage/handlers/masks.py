@@ -13,7 +13,7 @@ from terrazzo_mask_storage.handlers.parts import PartsReader, reader
 from terrazzo_mask_storage.handlers.prepare import PreparedMask, prepare, prepare_many
 from terrazzo_mask_storage.handlers.projects import known_project, ontology_of
 from terrazzo_mask_storage.ports import Mask, Scope, Store
-from terrazzo_masks import tiles
+from terrazzo_masks import pyramid, tiles
 from terrazzo_masks.errors import MaskError, ShapeMismatch
 from terrazzo_runtime.auth import Principal
 from terrazzo_runtime.unit_of_work import Once
@@ -24,7 +24,7 @@ __all__ = ["PreparedMask", "labels_of", "load", "prepare", "prepare_many", "read
 
 MaskFormat = Literal["png", "npy", "fast", "small", "manifest"]
 RegionFormat = Literal["png", "npy", "color"]
-TILE_LEVEL_MAX = 12
+TILE_LEVEL_MAX = pyramid.LEVEL_MAX
 
 
 def read_label_map(data: bytes, max_pixels: int) -> NDArray[Any]:
@@ -200,19 +200,21 @@ def outside(manifest: tiles.Manifest, box: tuple[int, int, int, int], reason: st
 
 
 def tile(deps: Deps, scope: Scope, mask_id: str, row: int, col: int, level: int, format: RegionFormat) -> bytes:
-    """A tile for viewers: `level` n shows 2**n pixels of the mask as one (the mode). Raises NotFound."""
-    from terrazzo_masks.formats import downsample_mode
+    """A tile for viewers: `level` n shows 2**n x 2**n pixels of the mask as one, by the library's pyramid.
 
-    span = tiles.TILE_PX << level
+    However large the mask, and at every level, a bounded number of parts is read. Raises NotFound.
+    """
     with deps.uow.read() as store:
-        mask = known_mask(store, scope, mask_id)
-        y, x = row * span, col * span
-        if y >= mask.height or x >= mask.width:
-            raise NotFound(f"the mask has no tile ({row}, {col}) at level {level}", field="tile", value=(row, col))
+        known_mask(store, scope, mask_id)
         palette = palette_of(store, scope)
         manifest, read = load(deps, store, scope.organisation_id, mask_id)
-        labels_HW = tiles.read_region(manifest, read, y, x, min(span, mask.height - y), min(span, mask.width - x))
-    return encode(downsample_mode(labels_HW, 1 << level) if level else labels_HW, format, palette)
+        height, width = pyramid.level_size(manifest, level)
+        y, x = row * pyramid.VIEW_PX, col * pyramid.VIEW_PX
+        if y >= height or x >= width:
+            raise NotFound(f"the mask has no tile ({row}, {col}) at level {level}", field="tile", value=(row, col))
+        shown = (min(pyramid.VIEW_PX, height - y), min(pyramid.VIEW_PX, width - x))
+        labels_HW = pyramid.read_level(manifest, read, level, y, x, *shown)
+    return encode(labels_HW, format, palette)
 
 
 def palette_of(store: Store, scope: Scope) -> Mapping[int, tuple[int, int, int]]:

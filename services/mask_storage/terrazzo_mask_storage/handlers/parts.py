@@ -99,7 +99,6 @@ class PartsReader:
         if tile_HW is None:
             part = self.part(digest)
             tile_HW = self._checked(part, lambda: self._decoded(part))
-            tile_HW.flags.writeable = False
             self._packs.tiles.put(key, tile_HW, tile_HW.nbytes)
         return tile_HW
 
