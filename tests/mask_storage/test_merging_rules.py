@@ -10,10 +10,8 @@ from terrazzo_mask_storage.domain.merging import (
     Blend,
     Change,
     Clash,
-    Pair,
     Take,
     ancestors,
-    changes,
     merge_bases,
     resolve_entry,
 )
@@ -105,22 +103,3 @@ def test_one_sample_by_its_entries(
     base: str | None, ours: str | None, theirs: str | None, expected: object
 ) -> None:
     assert resolve_entry(Change("smp_1", entry(base), entry(ours), entry(theirs))) == expected
-
-
-@given(st.dictionaries(st.integers(0, 20), st.tuples(MASKS, MASKS, MASKS), max_size=15))
-def test_two_differences_are_joined_by_sample(
-    samples: dict[int, tuple[str | None, str | None, str | None]],
-) -> None:
-    def side(index: int) -> list[Pair]:
-        return [
-            (entry(masks[0], f"smp_{n:02}"), entry(masks[index], f"smp_{n:02}"))
-            for n, masks in sorted(samples.items())
-            if masks[0] != masks[index]
-        ]
-
-    expected = [
-        Change(f"smp_{n:02}", *(entry(mask, f"smp_{n:02}") for mask in masks))
-        for n, masks in sorted(samples.items())
-        if masks[0] != masks[2]
-    ]
-    assert list(changes(iter(side(1)), iter(side(2)))) == expected

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from terrazzo.cli import exchange
+from terrazzo.cli import exchange, merging
 from terrazzo.cli.connection import DEFAULT_DATA_DIR, DataOption, KeyOption, UrlOption, connect
 from terrazzo.cli.output import JsonFlag, print_json, show, show_table, take
+from terrazzo_schema.errors import BadRequest
+from terrazzo_schema.ontology import parse_ontology
 
 app = typer.Typer(
-    help="Dataset versions: commit, log, show, diff, blame, tag, export, import.", no_args_is_help=True
+    help="Dataset versions: commit, branch, merge, revert, diff, blame, tag, check, export, import.",
+    no_args_is_help=True,
 )
 ProjectId = Annotated[str, typer.Argument(help="The project.")]
 Branch = Annotated[str, typer.Option(help="Branch.")]
@@ -78,6 +82,7 @@ def diff(
     base: Annotated[str, typer.Argument(help="From this version.")],
     head: Annotated[str, typer.Argument(help="To this one.")] = "main",
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many samples to list.")] = 50,
+    picture: Annotated[Path | None, typer.Option(help="Draw the class-to-class flow to this PNG file.")] = None,
     url: UrlOption = None,
     key: KeyOption = None,
     data_dir: DataOption = DEFAULT_DATA_DIR,
@@ -86,6 +91,12 @@ def diff(
     """Which samples changed, how many pixels, from which class to which."""
     with connect(url, key, data_dir) as client:
         view = client.datasets.diff(project_id, base=base, head=head, page_size=limit)
+        if picture is not None and view.flow:
+            from terrazzo.flow_picture import write_flow_png
+
+            ontology = parse_ontology(client.projects.ontology(project_id).ontology)
+            flow = [(row.from_class, row.to_class, row.pixels) for row in view.flow]
+            write_flow_png(picture, flow, {c.id: c.name for c in ontology}, f"{base} to {head}")
     if as_json:
         print_json(view)
         return
@@ -93,8 +104,10 @@ def diff(
         f"{view.num_added} added, {view.num_removed} removed, {view.num_changed} changed; "
         f"{view.changed_pixels:,} pixels"
     )
-    for flow in view.flow:
-        typer.echo(f"  class {flow.from_class} -> {flow.to_class}: {flow.pixels:,} px")
+    for row in view.flow:
+        typer.echo(f"  class {row.from_class} -> {row.to_class}: {row.pixels:,} px")
+    if picture is not None:
+        typer.echo(f"  {picture}" if view.flow else "  no pixel changed its class: there is nothing to draw")
     for sample in view.samples:
         typer.echo(f"  {sample.change:8} {sample.name}  {sample.changed_pixels:,} px")
 
@@ -103,15 +116,23 @@ def diff(
 def blame(
     project_id: ProjectId,
     sample_id: Annotated[str, typer.Argument()],
-    y: Annotated[int, typer.Option(min=0, help="Row.")],
-    x: Annotated[int, typer.Option(min=0, help="Column.")],
+    y: Annotated[int | None, typer.Option(min=0, help="Row.")] = None,
+    x: Annotated[int | None, typer.Option(min=0, help="Column.")] = None,
+    box: Annotated[
+        tuple[int, int, int, int] | None, typer.Option(help="A region instead: row, column, height, width.")
+    ] = None,
     ref: Annotated[str, typer.Option(help="Commit, branch or tag.")] = "main",
     url: UrlOption = None,
     key: KeyOption = None,
     data_dir: DataOption = DEFAULT_DATA_DIR,
     as_json: JsonFlag = False,
 ) -> None:
-    """Who set this pixel, in which submission and commit."""
+    """Who set this pixel (--y, --x) or the pixels of a region (--box), in which submission and commit."""
+    if box is not None:
+        _blame_box(project_id, sample_id, box, ref, url, key, data_dir, as_json)
+        return
+    if y is None or x is None:
+        raise BadRequest("which pixel?", remedy="give --y and --x, or --box ROW COLUMN HEIGHT WIDTH")
     with connect(url, key, data_dir) as client:
         view = client.datasets.blame(project_id, sample_id, y=y, x=x, ref=ref)
     line = f"class {view.class_id}, set by {view.set_by_kind} {view.set_by}, commit {view.commit_id[:12]}"
@@ -120,6 +141,27 @@ def blame(
     if view.accepted_by:
         line += f", agreed by {', '.join(view.accepted_by)}"
     show(view, as_json, line)
+
+
+def _blame_box(
+    project_id: str,
+    sample_id: str,
+    box: tuple[int, int, int, int],
+    ref: str,
+    url: str | None,
+    key: str | None,
+    data_dir: Path,
+    as_json: bool,
+) -> None:
+    y, x, height, width = box
+    with connect(url, key, data_dir) as client:
+        view = client.datasets.blame_region(project_id, sample_id, y=y, x=x, height=height, width=width, ref=ref)
+    lines = [
+        f"{group.pixels:>10,} px  class {group.class_id}  {group.set_by_kind} {group.set_by}  "
+        f"commit {group.commit_id[:12]}  at {group.box.y},{group.box.x} ({group.box.height} x {group.box.width})"
+        for group in view.groups
+    ]
+    show(view, as_json, "\n".join(lines))
 
 
 @app.command()
@@ -138,5 +180,6 @@ def tag(
     show(view, as_json, f"{view.name} -> {view.commit_id[:12]}")
 
 
+merging.add_to(app)
 app.command("export")(exchange.export)
 app.command("import")(exchange.import_)

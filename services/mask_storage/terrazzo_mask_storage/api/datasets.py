@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query
 from terrazzo_mask_storage.api import edge
 from terrazzo_mask_storage.api.edge import Cursor, Given, ProjectId, Ref, SampleId, scope_of
 from terrazzo_mask_storage.handlers import datasets
+from terrazzo_mask_storage.handlers.gates import keeping_reports
 from terrazzo_mask_storage.handlers.refs import MAIN, resolve
 from terrazzo_runtime.http import RequestOnce, problems
 from terrazzo_schema.rest.base import Page
@@ -52,9 +53,10 @@ def status(project_id: ProjectId, caller: edge.Insider, deps: Given, branch: Bra
 def commit(
     project_id: ProjectId, command: CommitCreate, caller: edge.Manager, deps: Given, once: RequestOnce
 ) -> CommitView:
-    """Make what is staged a new version. Ids in `sample_ids` that are not staged are left alone."""
+    """Make what is staged a new version, unless gates refuse it. Of `sample_ids` those that are staged count."""
     scope = scope_of(caller, project_id)
-    return deps.uow.once(once, CommitView, lambda tx: datasets.commit(tx, deps, scope, command, caller))
+    with keeping_reports(deps, scope):
+        return deps.uow.once(once, CommitView, lambda tx: datasets.commit(tx, deps, scope, command, caller))
 
 
 @router.get("/{project_id}/commits", operation_id="log", responses=problems(401, 403, 404, 422))

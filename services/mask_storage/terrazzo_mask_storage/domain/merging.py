@@ -12,13 +12,12 @@ the virtual base keeps what the older one says, so that the sides' own differenc
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from terrazzo_mask_storage.domain.versions import TreeEntry
 
 Graph = Mapping[str, tuple[str, ...]]
-Pair = tuple[TreeEntry | None, TreeEntry | None]
 
 
 @dataclass(frozen=True)
@@ -78,24 +77,3 @@ def resolve_entry(change: Change) -> Take | Blend | Clash:
     if ours is None or theirs is None:
         return Clash()
     return Blend()
-
-
-def changes(ours_side: Iterator[Pair], theirs_side: Iterator[Pair]) -> Iterator[Change]:
-    """Samples that theirs changed since the base, by sample id.
-
-    Each side is `versions.compare(base, side)`: (base entry, the side's entry) of what differs, by sample id.
-    Neither is kept in memory, so a merge of a million samples costs what differs.
-    """
-    ours = next(ours_side, None)
-    for base, theirs in theirs_side:
-        sample_id = _sample_id((base, theirs))
-        while ours is not None and _sample_id(ours) < sample_id:
-            ours = next(ours_side, None)
-        is_both = ours is not None and _sample_id(ours) == sample_id
-        yield Change(sample_id, base, ours[1] if is_both and ours is not None else base, theirs)
-
-
-def _sample_id(pair: Pair) -> str:
-    entry = pair[0] or pair[1]
-    assert entry is not None, "a difference has at least one side"
-    return entry.sample_id

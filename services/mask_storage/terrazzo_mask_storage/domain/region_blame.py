@@ -92,7 +92,7 @@ def shares(
     origins_of: Callable[[str], Sequence[Origin]],
     decided_by: str | None,
 ) -> Iterator[Share]:
-    """Who set these pixels of a mask, by the very rules of `blame.set_by`: once for all that they can't tell apart.
+    """Who set these pixels of a mask, by the rules of `blame.set_by`: once for those that they can't tell apart.
 
     The rules ask of a pixel only whether some other masks say the same class there. So one pixel is judged, what
     was asked is written down, and every pixel with the same answers has the same verdict.

@@ -8,6 +8,7 @@ from itertools import islice
 from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.versions import TreeEntry
 from terrazzo_mask_storage.handlers.deps import Deps
+from terrazzo_mask_storage.handlers.gates import guard_commit
 from terrazzo_mask_storage.handlers.parts import NewParts, reader
 from terrazzo_mask_storage.handlers.projects import known_project
 from terrazzo_mask_storage.handlers.refs import ancestry, base_of, resolve
@@ -98,7 +99,10 @@ def status(store: Store, scope: Scope, branch: str) -> StatusView:
 
 
 def commit(tx: Tx[Store], deps: Deps, scope: Scope, command: CommitCreate, caller: Principal) -> CommitView:
-    """Make the staged masks (or those of `sample_ids` that are staged) a new version. Raises Conflict."""
+    """Make the staged masks (or those of `sample_ids` that are staged) a new version.
+
+    Raises Conflict, CommitRefused by the gates.
+    """
     known_project(tx.store, scope)
     staged = tx.store.staged(scope, command.branch)
     if command.sample_ids is not None:
@@ -113,6 +117,7 @@ def commit(tx: Tx[Store], deps: Deps, scope: Scope, command: CommitCreate, calle
         )
     base = base_of(tx.store, scope, command.branch)
     made = _commit_of(tx, deps, scope, command, staged, base, caller)
+    guard_commit(tx, deps, scope, made, base)
     tx.store.add_commit(scope, made)
     tx.store.set_head(scope, command.branch, made.commit_id)
     tx.store.unstage(scope, command.branch, staged)

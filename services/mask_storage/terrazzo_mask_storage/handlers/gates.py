@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -10,9 +11,10 @@ from terrazzo_mask_storage.domain.gate_file import GateFileError, Mistake, parse
 from terrazzo_mask_storage.domain.gates import Gates, Outcome, evaluate
 from terrazzo_mask_storage.domain.merge_records import GatesFile, MeasuredAgreement, Report
 from terrazzo_mask_storage.handlers.deps import Deps
+from terrazzo_mask_storage.handlers.parts import reader
 from terrazzo_mask_storage.handlers.projects import known_project, ontology_of
 from terrazzo_mask_storage.handlers.proposals import VersionProposal
-from terrazzo_mask_storage.ports import Project, Scope, Store
+from terrazzo_mask_storage.ports import Commit, Project, Scope, Store
 from terrazzo_runtime.auth import Principal
 from terrazzo_runtime.unit_of_work import Tx
 from terrazzo_schema.errors import GatesRefused, InvalidGates, NotFound
@@ -135,6 +137,51 @@ def refusal(report: GateReportView, what: str) -> GatesRefused:
         remedy="put right what they name, or change the gates",
         errors=reasons,
     )
+
+
+class CommitRefused(GatesRefused):
+    """Carries the report, which has to be kept beside the transaction that is rolled back."""
+
+    def __init__(self, report: Report, branch: str) -> None:
+        said = refusal(report_view(report), f"the commit on {branch!r}")
+        super().__init__(said.detail, field=said.field, value=said.value, remedy=said.remedy, errors=said.errors)
+        self.report = report
+
+
+def guard_commit(tx: Tx[Store], deps: Deps, scope: Scope, made: Commit, base: Commit | None) -> None:
+    """Ask the gates for commits on this branch, if there are any. The tree's nodes are stored in `tx` already.
+
+    Raises CommitRefused.
+    """
+    checks = checks_for(tx.store, deps, scope, "commit", made.branch)
+    if checks is None:
+        return
+    proposal = VersionProposal(
+        tx.store,
+        scope,
+        made.branch,
+        made.tree_id,
+        base.tree_id if base is not None else None,
+        made.num_samples,
+        made.counts,
+        reader(tx.store, deps.packs, scope.organisation_id),
+        lambda mask_ids: tx.store.masks(scope, mask_ids),
+    )
+    report = run_checks(checks, proposal, deps, "commit")
+    if not report.passed:
+        raise CommitRefused(report, proposal.branch)
+    tx.store.add_report(scope, report)
+
+
+@contextmanager
+def keeping_reports(deps: Deps, scope: Scope) -> Iterator[None]:
+    """Around a transaction with `guard_commit` in it: the report of a refused commit is kept all the same."""
+    try:
+        yield
+    except CommitRefused as refused:
+        with deps.uow.begin() as tx:
+            tx.store.add_report(scope, refused.report)
+        raise
 
 
 def report_view(report: Report) -> GateReportView:

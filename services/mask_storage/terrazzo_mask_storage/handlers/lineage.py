@@ -33,8 +33,8 @@ class Version:
 def write_version(shop: Workshop, ours: Commit | None, merged: Merged, keep: bool = True) -> Version:
     """The tree of `ours` with what was merged; `keep` False stores nothing. Raises StorageFull."""
     tree_id = ours.tree_id if ours is not None else None
-    old = {s: versions.find(tree_id, s, shop.parts.node) for s in merged.changes} if tree_id else {}
-    tree = versions.apply(tree_id, merged.changes, shop.parts.node, shop.parts.put)
+    edit = versions.edit(tree_id, merged.changes, shop.parts.node, shop.parts.put, shop.parts.prefetch)
+    tree, old = edit.tree, edit.before
     blended = shop.write(merged, keep)
     gone = [entry.mask_id for entry in old.values() if entry is not None]
     come = [entry.mask_id for entry in merged.changes.values() if entry is not None]
@@ -132,5 +132,7 @@ def base_tree(shop: Workshop, graph: Mapping[str, tuple[str, ...]], bases: Seque
     for other in commits[1:]:
         below = base_tree(shop, graph, sorted(merge_bases(graph, done, other.commit_id)))
         merged = shop.merge(below, tree_id, other.tree_id, "ours")
-        tree_id = versions.apply(tree_id, merged.changes, shop.parts.node, shop.parts.put).tree_id
+        tree_id = versions.apply(
+            tree_id, merged.changes, shop.parts.node, shop.parts.put, shop.parts.prefetch
+        ).tree_id
     return tree_id

@@ -2,7 +2,7 @@
 
 A merge without conflicts is a commit with two parents. One with conflicts is stored *open*: each sample in
 conflict becomes a task (said as ConflictFound), and when the last one is decided the merge is worked out again on
-the branch as it is then (handlers/rulings.py). What people decided stays decided while the three masks are the same.
+the branch as it is then (handlers/rulings.py). What people decided stays decided while the masks stay the same.
 """
 
 from __future__ import annotations
@@ -153,9 +153,11 @@ def make_plan(
 def _forward(deps: Deps, shop: Workshop, plan: Plan, target: str, tried: str | None, keep: bool) -> Plan:
     """The branch has nothing of its own: it moves to the source's commit."""
     source, old_tree = plan.source, plan.ours.tree_id if plan.ours is not None else None
-    num_changed = sum(1 for _ in versions.compare(old_tree, source.tree_id, shop.parts.node))
+    read = (shop.parts.node, shop.parts.prefetch)
+    num_changed = sum(1 for _ in versions.compare(old_tree, source.tree_id, *read))
     staged = shop.store.staged(shop.scope, target)
-    unstaged = {s: versions.find(source.tree_id, s, shop.parts.node) for s in staged}
+    there = versions.find_many(source.tree_id, staged, *read)
+    unstaged = {sample_id: there.get(sample_id) for sample_id in staged}
     version = Version(source.tree_id, source.num_samples, num_changed, source.counts, (), (), (), unstaged, shop)
     plan = replace(plan, num_changed=num_changed, unstaged=unstaged)
     return _checked(deps, shop, plan, target, version, tried, keep)

@@ -10,7 +10,7 @@ from terrazzo_mask_storage.domain.merge_records import Report, Strategy
 from terrazzo_mask_storage.domain.merging import merge_bases
 from terrazzo_mask_storage.handlers.datasets import commit_view
 from terrazzo_mask_storage.handlers.deps import Deps
-from terrazzo_mask_storage.handlers.gates import refusal, report_view
+from terrazzo_mask_storage.handlers.gates import CommitRefused, keeping_reports
 from terrazzo_mask_storage.handlers.lineage import Version, base_tree, store_commit, store_parts
 from terrazzo_mask_storage.handlers.merges import Moved, conflict_problem, insist, plan_of_changes
 from terrazzo_mask_storage.handlers.refs import base_of, resolve
@@ -94,9 +94,12 @@ def cherry_pick(
 
 
 def _refuse_unknown_samples(shop: Workshop, trees: tuple[str, str], sample_ids: Collection[str]) -> None:
-    for sample_id in sorted(sample_ids):
-        if not any(versions.find(tree_id, sample_id, shop.parts.node) for tree_id in trees):
-            raise NotFound(f"sample {sample_id} is in neither version", field="sample_ids", value=sample_id)
+    missing = set(sample_ids)
+    for tree_id in trees:
+        missing -= versions.find_many(tree_id, missing, shop.parts.node, shop.parts.prefetch).keys()
+    if missing:
+        sample_id = min(missing)
+        raise NotFound(f"sample {sample_id} is in neither version", field="sample_ids", value=sample_id)
 
 
 def _commit(
@@ -125,10 +128,12 @@ def _commit(
             if not merged.changes:
                 raise Conflict(f"{work.what} changes nothing on {branch!r}", field="branch", value=branch)
             version, report = plan_of_changes(deps, shop, ours, merged, branch)
-        refuse(deps, scope, report, f"the commit on {branch!r}")
+        if report is not None and not report.passed:
+            raise CommitRefused(report, branch)
         return deps.uow.once(once, CommitView, lambda tx: _store(tx, scope, work, version, ours, author, report))
 
-    return insist(deps, once, CommitView, attempt, branch)
+    with keeping_reports(deps, scope):
+        return insist(deps, once, CommitView, attempt, branch)
 
 
 def _store(
@@ -143,12 +148,3 @@ def _store(
         tx.store.add_report(scope, report)
     made = store_commit(tx, scope, version, work.branch, (ours.commit_id,), work.message, author)
     return commit_view(made)
-
-
-def refuse(deps: Deps, scope: Scope, report: Report | None, what: str) -> None:
-    """Keep the report of a refused version and raise GatesRefused; nothing for one that passed."""
-    if report is None or report.passed:
-        return
-    with deps.uow.begin() as tx:
-        tx.store.add_report(scope, report)
-    raise refusal(report_view(report), what)

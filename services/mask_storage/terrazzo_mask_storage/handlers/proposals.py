@@ -40,9 +40,9 @@ class VersionProposal:
 
     def samples(self, of: Of = "all") -> Iterator[SampleFacts]:
         if of == "all":
-            yield from self._described(versions.walk(self.tree_id, self.parts.node))
+            yield from self._described(versions.walk(self.tree_id, self.parts.node, prefetch=self.parts.prefetch))
             return
-        differing = versions.compare(self.base_tree_id, self.tree_id, self.parts.node)
+        differing = versions.compare(self.base_tree_id, self.tree_id, self.parts.node, self.parts.prefetch)
         yield from self._described(new for _, new in differing if new is not None)
 
     def agreement(self, sample_ids: Sequence[str]) -> Mapping[str, float]:
@@ -54,9 +54,9 @@ class VersionProposal:
         except (NotFound, Unprocessable) as error:
             raise LookupError(error.detail) from error
         # Both lists are by sample id: one walk beside the other, whatever their sizes.
-        here = self._described(versions.walk(self.tree_id, self.parts.node))
+        here = self._described(versions.walk(self.tree_id, self.parts.node, prefetch=self.parts.prefetch))
         current = next(here, None)
-        for old in self._described(versions.walk(commit.tree_id, self.parts.node)):
+        for old in self._described(versions.walk(commit.tree_id, self.parts.node, prefetch=self.parts.prefetch)):
             while current is not None and current.sample_id < old.sample_id:
                 current = next(here, None)
             yield old, current if current is not None and current.sample_id == old.sample_id else None

@@ -9,7 +9,7 @@ from typing import Literal
 from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.blame import Origin
 from terrazzo_mask_storage.domain.merge_records import BoxTuple, Clashing, Strategy
-from terrazzo_mask_storage.domain.merging import Blend, Change, Clash, Take, changes, resolve_entry
+from terrazzo_mask_storage.domain.merging import Blend, Change, Clash, Take, resolve_entry
 from terrazzo_mask_storage.domain.versions import TreeEntry
 from terrazzo_mask_storage.handlers.deps import Deps
 from terrazzo_mask_storage.handlers.parts import NewParts, PartsReader
@@ -47,9 +47,7 @@ class Merged:
 class Workshop:
     """Reads the stored parts and collects new ones, for one or several merges; inside one read transaction."""
 
-    def __init__(
-        self, deps: Deps, store: Store, scope: Scope, author: str, parts: NewParts | None = None
-    ) -> None:
+    def __init__(self, deps: Deps, store: Store, scope: Scope, author: str, parts: NewParts | None = None) -> None:
         self.deps, self.store, self.scope, self.author = deps, store, scope, author
         self.parts = parts or NewParts(PartsReader(store, deps.packs, scope.organisation_id))
         self.masks: dict[str, Mask] = {}
@@ -83,8 +81,11 @@ class Workshop:
         return merged
 
     def _changes(self, base: str | None, ours: str | None, theirs: str | None) -> Iterator[Change]:
-        read = self.parts.node
-        return changes(versions.compare(base, ours, read), versions.compare(base, theirs, read))
+        """Samples that theirs changed since the base. Nothing is kept: a merge costs what differs."""
+        for sides in versions.compare3(base, ours, theirs, self.parts.node, self.parts.prefetch):
+            if sides[2] != sides[0]:
+                sample_id = next(entry.sample_id for entry in sides if entry is not None)
+                yield Change(sample_id, *sides)
 
     def _merge_sample(self, merged: Merged, change: Change, strategy: Strategy, rulings: Rulings) -> None:
         decision = resolve_entry(change)
