@@ -51,11 +51,14 @@ def fit(
     class_TR holds class indices (-1 abstains), pixels_T how many pixels show each tuple, majority_T the class
     index that leads each tuple (-1: none). `prior_K` replaces the prior from the votes.
     """
-    from terrazzo_masks.kernels.vote_models import full_counts, full_decide
+    from terrazzo_masks.kernels.vote_models import counts_by_majority, full_counts, full_decide
 
+    given_RKK, votes_K = counts_by_majority(class_TR, pixels_T, majority_T, num_classes)
+    # The first matrices: of the pixels where r votes j, the share whose majority is k.
+    totals_RK1 = given_RKK.sum(axis=2, keepdims=True)
+    np.divide(given_RKK, totals_RK1, out=given_RKK, where=totals_RK1 > 0)
     if prior_K is None:
-        prior_K = _vote_shares(class_TR, pixels_T, num_classes)
-    given_RKK = _from_majority(class_TR, pixels_T, majority_T, num_classes)
+        prior_K = votes_K / votes_K.sum()
     iterations = 0
     for _ in range(ITERATIONS_MAX if max_iterations is None else max_iterations):
         iterations += 1
@@ -68,27 +71,3 @@ def fit(
             break
     winner_T, posterior_T, tied_T = full_decide(class_TR, given_RKK, prior_K, TIE_MARGIN)
     return StapleFit(winner_T, posterior_T, tied_T, given_RKK.transpose(0, 2, 1), iterations)
-
-
-def _vote_shares(
-    class_TR: NDArray[np.int32], pixels_T: NDArray[np.int64], num_classes: int
-) -> NDArray[np.float64]:
-    votes_K = np.zeros(num_classes, dtype=np.int64)
-    for class_T in class_TR.T:
-        voted_T = class_T >= 0
-        np.add.at(votes_K, class_T[voted_T], pixels_T[voted_T])
-    shares_K: NDArray[np.float64] = votes_K / votes_K.sum()
-    return shares_K
-
-
-def _from_majority(
-    class_TR: NDArray[np.int32], pixels_T: NDArray[np.int64], majority_T: NDArray[np.int32], num_classes: int
-) -> NDArray[np.float64]:
-    """The first matrices (R, K vote, K true): of the pixels where r votes j, the share whose majority is k."""
-    shares_RKK = np.zeros((class_TR.shape[1], num_classes, num_classes))
-    for r, class_T in enumerate(class_TR.T):
-        counted = (class_T >= 0) & (majority_T >= 0)
-        np.add.at(shares_RKK[r], (class_T[counted], majority_T[counted]), pixels_T[counted])
-    totals = shares_RKK.sum(axis=2, keepdims=True)
-    np.divide(shares_RKK, totals, out=shares_RKK, where=totals > 0)
-    return shares_RKK

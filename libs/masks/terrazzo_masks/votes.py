@@ -82,14 +82,17 @@ def tabulate(votes_RHW: LabelMap, abstain: int | None = UNLABELLED) -> VoteTable
     A vote of `abstain` is no vote; None: every id is a class. Raises as `require_votes` does, and UnsupportedMask
     for a class id of 65535.
     """
-    from terrazzo_masks.kernels.vote_table import count_tuples, unpack
+    from terrazzo_masks.kernels.vote_tuples import count_codes, count_tuples, unpack
 
     require_votes(votes_RHW)
     num_annotators, height, width = votes_RHW.shape
-    bits = votes_RHW.dtype.itemsize * 8
+    # As few bits a vote as the ids need: fewer words a tuple.
+    bits = max(1, int(votes_RHW.max()).bit_length())
     base = 2**bits
     votes_RP = np.ascontiguousarray(votes_RHW).reshape(num_annotators, height * width)
-    place_P, agreed_B, codes_TN, split_pixels_T = count_tuples(votes_RP, _words(votes_RP), 64 // bits, bits, base)
+    per_word = 8 // votes_RP.dtype.itemsize
+    count = count_codes if bits * num_annotators <= 64 else count_tuples
+    place_P, agreed_B, codes_TN, split_pixels_T = count(votes_RP, _words(votes_RP), per_word, bits, base)
     split_TR = unpack(codes_TN, num_annotators, bits)
     agreed_ids = np.flatnonzero(agreed_B)
     index_of, class_ids = _class_index(agreed_ids, split_TR, abstain, base)

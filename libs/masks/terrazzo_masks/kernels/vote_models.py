@@ -9,6 +9,29 @@ from numpy.typing import NDArray
 
 from terrazzo_masks.native import kernel
 
+_WITHOUT_SCALING = 12  # annotators whose probabilities are multiplied as they are
+
+
+@kernel
+def counts_by_majority(
+    class_TR: NDArray[np.int32], pixels_T: NDArray[np.int64], majority_T: NDArray[np.int32], num_classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Pixels by annotator, vote and majority, float64 (R, K vote, K majority), and votes by class, int64 (K,).
+
+    A tuple without a majority (-1) counts among the votes alone.
+    """
+    num_tuples, num_annotators = class_TR.shape
+    counts_RKK = np.zeros((num_annotators, num_classes, num_classes))
+    votes_K = np.zeros(num_classes, np.int64)
+    for t in range(num_tuples):
+        for r in range(num_annotators):
+            vote = class_TR[t, r]
+            if vote >= 0:
+                votes_K[vote] += pixels_T[t]
+                if majority_T[t] >= 0:
+                    counts_RKK[r, vote, majority_T[t]] += pixels_T[t]
+    return counts_RKK, votes_K
+
 
 @kernel
 def full_counts(
@@ -19,52 +42,65 @@ def full_counts(
 ) -> NDArray[np.float64]:
     """Expected pixels by annotator, vote and true class, float64 (R, K vote, K true), every class a candidate.
 
-    `given_RKK[r, vote, true]` is P(vote | true). A tuple that no class explains counts nowhere.
+    `given_RKK[r, vote, true]` is P(vote | true). A tuple that no class explains counts nowhere; a class that has
+    less than 1e-15 of a tuple is not added up.
     """
     num_tuples, num_annotators = class_TR.shape
     num_classes = prior_K.size
-    counts_RKK = np.zeros((num_annotators, num_classes, num_classes))
+    given_F = _with_abstention(given_RKK)
+    counts_F = np.zeros(given_F.size)
     weight_K = np.empty(num_classes)
+    offset_R = np.empty(num_annotators, np.uint64)
     for t in range(num_tuples):
-        total = _full_weights(class_TR, t, given_RKK, prior_K, weight_K)
+        total = _full_weights(class_TR, t, given_F, prior_K, offset_R, weight_K)
         if total > 0.0:
             factor = pixels_T[t] / total
-            for k in range(num_classes):
-                weight_K[k] *= factor
-            for r in range(num_annotators):
-                vote = class_TR[t, r]
-                if vote >= 0:
-                    for k in range(num_classes):
-                        counts_RKK[r, vote, k] += weight_K[k]
-    return counts_RKK
+            least = 1e-15 * total
+            for k in range(np.uint64(num_classes)):
+                if weight_K[k] > least:
+                    for r in range(num_annotators):
+                        counts_F[offset_R[r] + k] += weight_K[k] * factor
+    counts_RKK = counts_F.reshape(num_annotators, num_classes + 1, num_classes)
+    return counts_RKK[:, 1:].copy()
+
+
+@kernel
+def _with_abstention(given_RKK: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The matrices with a row of ones ahead, for a vote of -1, in one dimension: rows are found by an offset."""
+    num_annotators, num_classes, _ = given_RKK.shape
+    rows_RJK = np.ones((num_annotators, num_classes + 1, num_classes))
+    rows_RJK[:, 1:] = given_RKK
+    return rows_RJK.reshape(rows_RJK.size)
 
 
 @kernel
 def _full_weights(
     class_TR: NDArray[np.int32],
     t: int,
-    given_RKK: NDArray[np.float64],
+    given_F: NDArray[np.float64],
     prior_K: NDArray[np.float64],
+    offset_R: NDArray[np.uint64],
     weight_K: NDArray[np.float64],
 ) -> float:
     """Fill `weight_K` with the joint probability of each class and a tuple's votes, scaled; return its sum."""
-    num_classes = prior_K.size
-    for k in range(num_classes):
-        weight_K[k] = prior_K[k]
-    for r in range(class_TR.shape[1]):
-        vote = class_TR[t, r]
-        if vote >= 0:
-            for k in range(num_classes):
-                weight_K[k] *= given_RKK[r, vote, k]
-        if r % 8 == 7:
-            # Products of many small numbers would come out as 0.
-            largest = weight_K.max()
-            if largest > 0.0:
-                for k in range(num_classes):
-                    weight_K[k] /= largest
+    num_annotators, num_classes = class_TR.shape[1], prior_K.size
+    for r in range(num_annotators):
+        offset_R[r] = (r * (num_classes + 1) + class_TR[t, r] + 1) * num_classes
     total = 0.0
-    for k in range(num_classes):
-        total += weight_K[k]
+    for k in range(np.uint64(num_classes)):
+        weight = prior_K[k]
+        for r in range(min(num_annotators, _WITHOUT_SCALING)):
+            weight *= given_F[offset_R[r] + k]
+        weight_K[k] = weight
+        total += weight
+    # Products of many small numbers would come out as 0.
+    for r in range(_WITHOUT_SCALING, num_annotators):
+        if total > 0.0:
+            rest = 0.0
+            for k in range(np.uint64(num_classes)):
+                weight_K[k] *= given_F[offset_R[r] + k] / total
+                rest += weight_K[k]
+            total = rest
     return total
 
 
@@ -78,9 +114,11 @@ def full_decide(
     winner_T = np.full(num_tuples, -1, np.int32)
     posterior_T = np.zeros(num_tuples)
     tied_T = np.zeros(num_tuples, np.bool_)
+    given_F = _with_abstention(given_RKK)
     weight_K = np.empty(num_classes)
+    offset_R = np.empty(class_TR.shape[1], np.uint64)
     for t in range(num_tuples):
-        total = _full_weights(class_TR, t, given_RKK, prior_K, weight_K)
+        total = _full_weights(class_TR, t, given_F, prior_K, offset_R, weight_K)
         if total <= 0.0:
             tied_T[t] = True
             continue
@@ -178,6 +216,7 @@ def warm() -> None:
     class_TR = np.zeros((1, 2), np.int32)
     pixels_T = np.ones(1, np.int64)
     given_RKK, prior_K = np.ones((2, 1, 1)), np.ones(1)
+    counts_by_majority(class_TR, pixels_T, np.zeros(1, np.int32), 1)
     full_counts(class_TR, pixels_T, given_RKK, prior_K)
     full_decide(class_TR, given_RKK, prior_K, 1e-9)
     posterior_TR = np.ones((1, 2))

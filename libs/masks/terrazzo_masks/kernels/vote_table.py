@@ -1,8 +1,6 @@
-"""Distinct vote tuples of a stack of label maps, and maps per pixel from values per tuple.
+"""What a table of vote tuples says: leaders, agreement, and maps per pixel from values per tuple.
 
-Axes: R annotators, P pixels, T distinct tuples, N 64-bit words per tuple, L places. A pixel's *place* is the class
-id that all annotators gave it, or `base` + the number of its tuple, tuples numbered by their first pixel. Neither
-depends on the order of the annotators.
+Axes: R annotators, P pixels, T distinct tuples, L places (see `vote_tuples`).
 """
 
 import numpy as np
@@ -10,119 +8,6 @@ from numpy.typing import NDArray
 
 from terrazzo_masks.labels import LabelMap
 from terrazzo_masks.native import kernel
-
-_MIX = np.uint64(0x9E3779B97F4A7C15)
-_HALF = np.uint64(32)
-_ONE = np.uint64(1)
-
-
-@kernel
-def count_tuples(
-    votes_RP: LabelMap, words_RW: NDArray[np.uint64], pixels_per_word: int, bits: int, base: int
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.uint64], NDArray[np.int64]]:
-    """Return (place_P int32, agreed_B int64 pixels by agreed class id, codes_TN uint64, pixels_T int64).
-
-    `words_RW` is the same memory as `votes_RP`, `pixels_per_word` pixels a word (its last, incomplete word is left
-    out): where all annotators agree, a word is compared at once. A code holds the votes in order, `bits` each.
-    """
-    num_annotators, num_pixels = votes_RP.shape
-    per_code = 64 // bits
-    code_N = np.zeros((num_annotators + per_code - 1) // per_code, np.uint64)
-    last_N = np.zeros_like(code_N)
-    codes_TN = np.zeros((1024, code_N.size), np.uint64)
-    pixels_T = np.zeros(1024, np.int64)
-    slots = np.full(4096, -1, np.int32)
-    place_P = np.empty(num_pixels, np.int32)
-    agreed_B = np.zeros(base, np.int64)
-    num_tuples, last = 0, -1
-    for word in range((num_pixels + pixels_per_word - 1) // pixels_per_word):
-        start = word * pixels_per_word
-        end = min(start + pixels_per_word, num_pixels)
-        same = word < words_RW.shape[1]
-        if same:
-            for r in range(1, num_annotators):
-                if words_RW[r, word] != words_RW[0, word]:
-                    same = False
-                    break
-        for p in range(start, end):
-            vote = votes_RP[0, p]
-            agreed = same
-            if not same:
-                agreed = True
-                for r in range(1, num_annotators):
-                    if votes_RP[r, p] != vote:
-                        agreed = False
-                        break
-            if agreed:
-                agreed_B[vote] += 1
-                place_P[p] = vote
-                continue
-            code_N[:] = np.uint64(0)
-            for r in range(num_annotators):
-                code_N[r // per_code] |= np.uint64(votes_RP[r, p]) << np.uint64(bits * (r % per_code))
-            if last < 0 or not _equal(code_N, last_N):
-                slot = _slot_of(code_N, codes_TN, slots)
-                if slots[slot] < 0:
-                    if num_tuples == pixels_T.size:
-                        codes_TN, pixels_T, slots = _grown(codes_TN, pixels_T)
-                        slot = _slot_of(code_N, codes_TN, slots)
-                    codes_TN[num_tuples] = code_N
-                    slots[slot] = num_tuples
-                    num_tuples += 1
-                last = slots[slot]
-                last_N[:] = code_N
-            pixels_T[last] += 1
-            place_P[p] = base + last
-    return place_P, agreed_B, codes_TN[:num_tuples].copy(), pixels_T[:num_tuples].copy()
-
-
-@kernel
-def _equal(first_N: NDArray[np.uint64], second_N: NDArray[np.uint64]) -> bool:
-    same = True
-    for n in range(first_N.size):
-        same &= first_N[n] == second_N[n]
-    return same
-
-
-@kernel
-def _slot_of(code_N: NDArray[np.uint64], codes_TN: NDArray[np.uint64], slots: NDArray[np.int32]) -> np.int64:
-    """The slot that holds the code, or the free one where it belongs: linear probing, less than half full."""
-    mixed = np.uint64(0)
-    for n in range(code_N.size):
-        mixed = (mixed ^ code_N[n]) * _MIX
-        mixed ^= mixed >> _HALF
-    slot = np.int64(mixed & np.uint64(slots.size - 1))
-    while slots[slot] >= 0 and not _equal(codes_TN[slots[slot]], code_N):
-        slot = (slot + 1) & (slots.size - 1)
-    return slot
-
-
-@kernel
-def _grown(
-    codes_TN: NDArray[np.uint64], pixels_T: NDArray[np.int64]
-) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int32]]:
-    """The full table at twice its size, its codes hashed anew."""
-    num_tuples = pixels_T.size
-    more_codes_TN = np.zeros((2 * num_tuples, codes_TN.shape[1]), np.uint64)
-    more_codes_TN[:num_tuples] = codes_TN
-    more_pixels_T = np.zeros(2 * num_tuples, np.int64)
-    more_pixels_T[:num_tuples] = pixels_T
-    slots = np.full(8 * num_tuples, -1, np.int32)
-    for t in range(num_tuples):
-        slots[_slot_of(codes_TN[t], more_codes_TN, slots)] = t
-    return more_codes_TN, more_pixels_T, slots
-
-
-@kernel
-def unpack(codes_TN: NDArray[np.uint64], num_annotators: int, bits: int) -> NDArray[np.int32]:
-    """Votes by tuple, int32 (T, R), from codes."""
-    per_code = 64 // bits
-    mask = (_ONE << np.uint64(bits)) - _ONE
-    votes_TR = np.empty((codes_TN.shape[0], num_annotators), np.int32)
-    for t in range(codes_TN.shape[0]):
-        for r in range(num_annotators):
-            votes_TR[t, r] = np.int32((codes_TN[t, r // per_code] >> np.uint64(bits * (r % per_code))) & mask)
-    return votes_TR
 
 
 @kernel
@@ -133,17 +18,22 @@ def spread(
     against_L: NDArray[np.uint8],
     disputed_L: NDArray[np.bool_],
 ) -> tuple[LabelMap, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
-    """Values by place to values by pixel, four maps in one pass."""
+    """Values by place to values by pixel, four maps in one pass: one look-up a pixel."""
+    record_L = np.empty(labels_L.size, np.uint64)
+    for place in range(labels_L.size):
+        record = np.uint64(labels_L[place]) | np.uint64(posterior_L[place]) << np.uint64(16)
+        record |= np.uint64(against_L[place]) << np.uint64(24)
+        record_L[place] = record | np.uint64(disputed_L[place]) << np.uint64(32)
     labels_P = np.empty(place_P.size, labels_L.dtype)
     posterior_P = np.empty(place_P.size, np.uint8)
     against_P = np.empty(place_P.size, np.uint8)
     disputed_P = np.empty(place_P.size, np.bool_)
     for p in range(place_P.size):
-        place = place_P[p]
-        labels_P[p] = labels_L[place]
-        posterior_P[p] = posterior_L[place]
-        against_P[p] = against_L[place]
-        disputed_P[p] = disputed_L[place]
+        record = record_L[place_P[p]]
+        labels_P[p] = record & np.uint64(65535)
+        posterior_P[p] = (record >> np.uint64(16)) & np.uint64(255)
+        against_P[p] = (record >> np.uint64(24)) & np.uint64(255)
+        disputed_P[p] = (record >> np.uint64(32)) != np.uint64(0)
     return labels_P, posterior_P, against_P, disputed_P
 
 
@@ -158,12 +48,16 @@ def support(tuple_TR: NDArray[np.int32], weight_R: NDArray[np.float64]) -> NDArr
             if tuple_TR[t, r] > 0:
                 total += weight_R[r]
         for r in range(num_annotators):
-            if tuple_TR[t, r] > 0:
+            index = tuple_TR[t, r]
+            # Filled already when an earlier annotator voted alike.
+            if index > 0 and support_TR[t, r] == 0.0:
                 weight = 0.0
-                for s in range(num_annotators):
-                    if tuple_TR[t, s] == tuple_TR[t, r]:
+                for s in range(r, num_annotators):
+                    if tuple_TR[t, s] == index:
                         weight += weight_R[s]
-                support_TR[t, r] = weight / total
+                for s in range(r, num_annotators):
+                    if tuple_TR[t, s] == index:
+                        support_TR[t, s] = weight / total
     return support_TR
 
 
@@ -206,13 +100,16 @@ def share_against(tuple_TR: NDArray[np.int32], winner_T: NDArray[np.int32]) -> N
     for t in range(num_tuples):
         num_votes, num_for = 0, 0
         for r in range(num_annotators):
-            if tuple_TR[t, r] > 0:
+            index = tuple_TR[t, r]
+            if index > 0:
                 num_votes += 1
-                alike = 0
-                for s in range(num_annotators):
-                    alike += tuple_TR[t, s] == tuple_TR[t, r]
-                if winner_T[t] == tuple_TR[t, r] or (winner_T[t] == 0 and alike > num_for):
-                    num_for = alike
+                if index == winner_T[t]:
+                    num_for += 1
+                elif winner_T[t] == 0:
+                    alike = 0
+                    for s in range(num_annotators):
+                        alike += tuple_TR[t, s] == index
+                    num_for = max(num_for, alike)
         if num_votes > 0:
             against_T[t] = 1.0 - num_for / num_votes
     return against_T
@@ -250,12 +147,9 @@ def pair_scores(tuple_TR: NDArray[np.int32], pixels_T: NDArray[np.int64], num_cl
 
 def warm() -> None:
     """Compile for uint8 and uint16 label maps."""
-    for dtype, bits in ((np.uint8, 8), (np.uint16, 16)):
-        votes_RP: LabelMap = (np.arange(32).reshape(2, 16) % 3).astype(dtype)
-        found = count_tuples(votes_RP, votes_RP.view(np.uint64), 64 // bits, bits, 4)
-        tuple_TR = unpack(found[2], 2, bits)
-        byte_L, flag_L = np.zeros(64, np.uint8), np.zeros(64, np.bool_)
-        spread(found[0], np.zeros(64, dtype), byte_L, byte_L, flag_L)
+    tuple_TR, byte_L, flag_L = np.ones((1, 2), np.int32), np.zeros(4, np.uint8), np.zeros(4, np.bool_)
+    spread(np.zeros(1, np.int32), np.zeros(4, np.uint8), byte_L, byte_L, flag_L)
+    spread(np.zeros(1, np.int32), np.zeros(4, np.uint16), byte_L, byte_L, flag_L)
     winner_T, _, _ = lead(tuple_TR, support(tuple_TR, np.ones(2)), 1e-9)
     share_against(tuple_TR, winner_T)
-    pair_scores(tuple_TR, found[3], 4)
+    pair_scores(tuple_TR, np.ones(1, np.int64), 1)
