@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks.codec.state import FAILED, HIGH, LOW, NUM_ROWS, PAD, POSITION, WORD, Control, new_state
+from terrazzo_masks.codec.state import BUSY, DECODING, FAILED, HIGH, HISTORY, LOW, NUM_ROWS, PAD, POSITION, WORD, Control, new_state
 from terrazzo_masks.errors import CorruptMask
 from terrazzo_masks.labels import LabelMap
 
 # Maps are coded in strips of columns, one after the other: memory for a few rows stays bounded.
 STRIP_PX = 1 << 16
+BAND_PX = 1 << 18
 MARKER_BYTES = 2
 NO_BASE_HW = np.zeros((1, 1), dtype=np.uint16)
 
@@ -46,20 +47,24 @@ def _walk_strips(
     labels_HW: LabelMap,
     base_HW: NDArray[np.uint16] | None,
 ) -> None:
+    """One strip after the other, each in bands of rows that are widened to uint16: one kernel does for both dtypes."""
     from terrazzo_masks.kernels.label_model import walk
 
-    width = labels_HW.shape[1]
-    window = np.zeros(NUM_ROWS * (min(width, STRIP_PX) + 2 * PAD), dtype=labels_HW.dtype)
-    if width <= STRIP_PX:
-        walk(control, table, data, labels_HW, NO_BASE_HW if base_HW is None else base_HW, window)
-        return
+    height, width = labels_HW.shape
     for first in range(0, width, STRIP_PX):
-        columns = slice(first, first + STRIP_PX)
-        strip_HW = labels_HW[:, columns].copy()
-        base_strip_HW = NO_BASE_HW if base_HW is None else base_HW[:, columns].copy()
-        window[:] = 0
-        walk(control, table, data, strip_HW, base_strip_HW, window)
-        labels_HW[:, columns] = strip_HW
+        columns = slice(first, min(first + STRIP_PX, width))
+        strip_px = columns.stop - first
+        window = np.zeros(NUM_ROWS * (strip_px + 2 * PAD), dtype=np.uint16)
+        base_strip_HW = NO_BASE_HW if base_HW is None else np.ascontiguousarray(base_HW[:, columns])
+        control[HISTORY], control[BUSY] = 0, 0
+        band_rows = max(1, BAND_PX // strip_px)
+        for top in range(0, height, band_rows):
+            band_HW = labels_HW[top : top + band_rows, columns].astype(np.uint16)
+            walk(control, table, data, band_HW, base_strip_HW, window, top)
+            if control[FAILED]:
+                return
+            if control[DECODING]:
+                labels_HW[top : top + band_rows, columns] = band_HW
 
 
 def _last_bytes(control: Control) -> bytes:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Control = NDArray[np.int64]
 Table = NDArray[np.int32]
 Data = NDArray[np.uint8]
+Window = NDArray[np.uint16]
 
 NUM_CONTEXTS = 4
 SLOT_BITS = 13
@@ -19,12 +20,15 @@ START_SLOT = 1 << 29
 START_WEIGHT = 30_000
 COUNT_MAX = 255
 LEARNING = 6
+# A slot that was met this often and is this far from even is trusted alone.
+SURE_COUNT = 24
+SURE_FROM, SURE_TO = 1 << 16, (1 << 22) - (1 << 16)
 NUM_ROWS = 8
 PAD = 8
 
 # Registers in `control`.
-LOW, HIGH, CODE, POSITION, FAILED, NUM_KNOWN, DECODING, NUM_VALUES, PATCH = range(9)
-CONTEXT, PLACE, INPUT, NUM_REGISTERS = 16, 20, 24, 28
+LOW, HIGH, CODE, POSITION, FAILED, NUM_KNOWN, DECODING, NUM_VALUES, PATCH, HISTORY, BUSY = range(11)
+NUM_REGISTERS = 16
 # Parts of `table`: slots, weights, then the values met in order, then the place of each value in that order or -1.
 WEIGHTS = NUM_CONTEXTS << SLOT_BITS
 KNOWN = WEIGHTS + NUM_WEIGHT_SETS * NUM_CONTEXTS
@@ -46,16 +50,16 @@ KNOTS = (
 )
 
 
-def _squash_table() -> NDArray[np.int32]:
+def _squash_table() -> NDArray[np.uint16]:
     knots = np.array(KNOTS, dtype=np.int32)
     knot, rest = np.divmod(np.arange(4096, dtype=np.int32), 128)
-    curve: NDArray[np.int32] = (knots[knot] * (128 - rest) + knots[knot + 1] * rest) >> 7
-    return curve
+    curve = (knots[knot] * (128 - rest) + knots[knot + 1] * rest) >> 7
+    return curve.astype(np.uint16)
 
 
 # Logit (256ths, from -2048) to probability (65536ths), and the logit of each probability (4096ths).
 SQUASH = _squash_table()
-STRETCH = (np.minimum(np.searchsorted(SQUASH, np.arange(4096) * 16 + 8), 4095) - 2048).astype(np.int32)
+STRETCH = (np.minimum(np.searchsorted(SQUASH, np.arange(4096) * 16 + 8), 4095) - 2048).astype(np.int16)
 RATE = np.array([655360 // (10 * count + 16) for count in range(COUNT_MAX + 1)], dtype=np.int64)
 
 

@@ -14,42 +14,46 @@ from terrazzo_masks.native import kernel
 REST, SKIP, NEW, MOVED = 0, 1, 2, 3
 MOVE_MAX = 31
 NEW_BYTES_MAX = 5
-CHUNK = 32
+CHUNK = 16
 
 Bytes = NDArray[np.uint8]
 Columns = NDArray[np.int32]
 Values = NDArray[np.uint16]
+Row = NDArray[np.uint8 | np.uint16]
 
 
 @kernel
-def is_repeated(labels_HW: LabelMap, y: int) -> bool:
-    """True when row y equals the row above."""
-    width = labels_HW.shape[1]
-    for first in range(0, width, 256):
+def is_repeated(here: Row, above: Row) -> bool:
+    """True when both rows are equal."""
+    for start in range(0, here.size, 256):
         differ = 0
-        for x in range(first, min(first + 256, width)):
-            differ |= labels_HW[y, x] ^ labels_HW[y - 1, x]
+        for x in range(start, min(start + 256, here.size)):
+            differ |= here[x] ^ above[x]
         if differ:
             return False
     return True
 
 
 @kernel
-def find_borders(labels_HW: LabelMap, y: int, column_B: Columns, value_B: Values) -> int:
-    """Borders of row y; returns how many."""
-    width = labels_HW.shape[1]
-    column_B[0], value_B[0] = 0, labels_HW[y, 0]
+def find_borders(here: Row, column_B: Columns, value_B: Values) -> int:
+    """Borders of a row; returns how many."""
+    column_B[0], value_B[0] = 0, here[0]
     num = 1
-    for first in range(1, width, CHUNK):
-        stop = min(first + CHUNK, width)
+    start = 1
+    while start + CHUNK <= here.size:
         differ = 0
-        for x in range(first, stop):
-            differ |= labels_HW[y, x] ^ labels_HW[y, x - 1]
+        for k in range(CHUNK):
+            differ |= here[start + k] ^ here[start + k - 1]
         if differ:
-            for x in range(first, stop):
-                if labels_HW[y, x] != labels_HW[y, x - 1]:
-                    column_B[num], value_B[num] = x, labels_HW[y, x]
+            for x in range(start, start + CHUNK):
+                if here[x] != here[x - 1]:
+                    column_B[num], value_B[num] = x, here[x]
                     num += 1
+        start += CHUNK
+    for x in range(start, here.size):
+        if here[x] != here[x - 1]:
+            column_B[num], value_B[num] = x, here[x]
+            num += 1
     return num
 
 
@@ -134,12 +138,12 @@ def encode(labels_HW: LabelMap, out_T: Bytes, out_E: Bytes, used: NDArray[np.int
     for y in range(height):
         if used[0] + 1 > out_T.size:
             return False
-        if y > 0 and is_repeated(labels_HW, y):
+        if y > 0 and is_repeated(labels_HW[y], labels_HW[y - 1]):
             out_T[used[0]] = REST
             used[0] += 1
             continue
         num_above, above, here = num, here, 1 - here
-        num = find_borders(labels_HW, y, column_2B[here], value_2B[here])
+        num = find_borders(labels_HW[y], column_2B[here], value_2B[here])
         if used[0] + num + num_above + 1 > out_T.size or used[1] + num * (NEW_BYTES_MAX + 2) > out_E.size:
             return False
         encode_row(
@@ -242,7 +246,9 @@ def decode(data_T: Bytes, data_E: Bytes, used: NDArray[np.int64], labels_HW: Lab
     for y in range(height):
         if y > 0 and used[0] < data_T.size and data_T[used[0]] == REST:
             used[0] += 1
-            labels_HW[y] = labels_HW[y - 1]
+            here_W, above_W = labels_HW[y], labels_HW[y - 1]
+            for x in range(width):
+                here_W[x] = above_W[x]
             continue
         num_above, above, here = num, here, 1 - here
         num = decode_row(

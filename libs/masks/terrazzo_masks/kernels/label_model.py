@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 # fmt: off
 from terrazzo_masks.codec.state import (  # noqa: I001
-    BUCKET, BUCKET_SET, CODE, CONTEXT, COUNT_MAX, Control, DECODING, Data, FAILED, FOLD_A, FOLD_B, FOLD_C,
-    GOLDEN, HIGH, INPUT, KNOWN, LEARNING, LEFT, LEFT_SET, LOW, NOVEL, NOVEL_SET, NUM_CONTEXTS, NUM_KNOWN,
-    NUM_ROWS, NUM_VALUES, OFFSET, OFFSET_SET, OTHER, OTHER_SET, PAD, PATCH, PLACE, POSITION, RATE, ROW, ROW_SET,
-    RUN, RUN_SET, SLOT_BITS, SQUASH, STRETCH, SYMBOL, SYMBOL_SET, Table, WEIGHTS, WORD, new_state,
+    BUCKET, BUCKET_SET, CODE, COUNT_MAX, Control, DECODING, Data, FAILED, BUSY, FOLD_A, FOLD_B, FOLD_C,
+    GOLDEN, HIGH, HISTORY, KNOWN, LEARNING, LEFT, LEFT_SET, LOW, NOVEL, NOVEL_SET, NUM_KNOWN,
+    NUM_ROWS, NUM_VALUES, OFFSET, OFFSET_SET, OTHER, OTHER_SET, PAD, PATCH, POSITION, RATE, ROW, ROW_SET,
+    RUN, RUN_SET, NUM_CONTEXTS, SLOT_BITS, SQUASH, STRETCH, SURE_COUNT, SURE_FROM, SURE_TO, SYMBOL, SYMBOL_SET, Table, WEIGHTS, WORD, Window, new_state,
 )
 # fmt: on
-from terrazzo_masks.labels import LabelMap
 from terrazzo_masks.native import kernel
 
 
@@ -49,6 +48,43 @@ def shift_bytes(control: Control, data: Data) -> None:
 
 
 @kernel
+def code(control: Control, data: Data, share: int, bit: int) -> int:
+    """Write, or read, one bit that is 1 with a probability of `share` 65536ths."""
+    low, high = control[LOW], control[HIGH]
+    width = high - low
+    middle = low + (width >> 16) * share + ((width & 0xFFFF) * share >> 16)
+    if control[DECODING]:
+        bit = 1 if control[CODE] <= middle else 0
+    if bit:
+        high = middle
+    else:
+        low = middle + 1
+    control[LOW], control[HIGH] = low, high
+    if (low ^ high) & 0xFF000000 == 0:
+        shift_bytes(control, data)
+    return bit
+
+
+@kernel
+def find(table: Table, number: int, kind: int, context: int) -> int:
+    """Place in `table` of the slot of the context of that number."""
+    return (number << SLOT_BITS) + (((context * 8 + kind) * GOLDEN & WORD) >> (32 - SLOT_BITS))
+
+
+@kernel
+def learn(table: Table, place: int, bit: int) -> None:
+    """Move the probability in a slot towards the bit, the less the more often it was moved."""
+    slot = np.int64(table[place])
+    count = slot & 255
+    probability = slot >> 8
+    if bit:
+        probability += (4194303 - probability) * RATE[count] >> 16
+    else:
+        probability -= probability * RATE[count] >> 16
+    table[place] = probability << 8 | (count + (count < COUNT_MAX))
+
+
+@kernel
 def decide(
     control: Control,
     table: Table,
@@ -56,51 +92,35 @@ def decide(
     kind: int,
     weight_set: int,
     bit: int,
+    c0: int,
+    c1: int,
+    c2: int,
+    c3: int,
 ) -> int:
-    """Code one decision under the four contexts in `control`; returns the bit, which is `bit` when encoding."""
+    """Code one decision under four contexts; returns the bit, which is `bit` when encoding.
+
+    The four are written out, not looped over: in registers this is twice as fast.
+    """
     first = WEIGHTS + weight_set * NUM_CONTEXTS
-    total = np.int64(0)
-    for i in range(NUM_CONTEXTS):
-        hashed = (control[CONTEXT + i] * 8 + kind) * GOLDEN & WORD
-        place = (i << SLOT_BITS) + (hashed >> (32 - SLOT_BITS))
-        logit = np.int64(STRETCH[table[place] >> 18])
-        control[PLACE + i] = place
-        control[INPUT + i] = logit
-        total += logit * table[first + i]
-    share = np.int64(SQUASH[min(max(total >> 16, -2047), 2047) + 2048])
-    width = control[HIGH] - control[LOW]
-    middle = control[LOW] + (width >> 16) * share + ((width & 0xFFFF) * share >> 16)
-    if control[DECODING]:
-        bit = 1 if control[CODE] <= middle else 0
-    if bit:
-        control[HIGH] = middle
-        error = (65536 - share) * LEARNING
-    else:
-        control[LOW] = middle + 1
-        error = -share * LEARNING
-    if (control[LOW] ^ control[HIGH]) & 0xFF000000 == 0:
-        shift_bytes(control, data)
-    for i in range(NUM_CONTEXTS):
-        table[first + i] += (control[INPUT + i] * error + 32768) >> 16
-        place = control[PLACE + i]
-        slot = np.int64(table[place])
-        count = slot & 255
-        probability = slot >> 8
-        if bit:
-            probability += (4194303 - probability) * RATE[count] >> 16
-        else:
-            probability -= probability * RATE[count] >> 16
-        table[place] = probability << 8 | min(count + 1, COUNT_MAX)
+    p0, p1 = find(table, 0, kind, c0), find(table, 1, kind, c1)
+    p2, p3 = find(table, 2, kind, c2), find(table, 3, kind, c3)
+    t0, t1 = np.int64(STRETCH[table[p0] >> 18]), np.int64(STRETCH[table[p1] >> 18])
+    t2, t3 = np.int64(STRETCH[table[p2] >> 18]), np.int64(STRETCH[table[p3] >> 18])
+    w0, w1 = np.int64(table[first]), np.int64(table[first + 1])
+    w2, w3 = np.int64(table[first + 2]), np.int64(table[first + 3])
+    total = (t0 * w0 + t1 * w1 + t2 * w2 + t3 * w3) >> 16
+    share = np.int64(SQUASH[min(max(total, -2047), 2047) + 2048])
+    bit = code(control, data, share, bit)
+    error = ((bit << 16) - share) * LEARNING
+    table[first] = w0 + ((t0 * error + 32768) >> 16)
+    table[first + 1] = w1 + ((t1 * error + 32768) >> 16)
+    table[first + 2] = w2 + ((t2 * error + 32768) >> 16)
+    table[first + 3] = w3 + ((t3 * error + 32768) >> 16)
+    learn(table, p0, bit)
+    learn(table, p1, bit)
+    learn(table, p2, bit)
+    learn(table, p3, bit)
     return bit
-
-
-@kernel
-def four(control: Control, c0: int, c1: int, c2: int, c3: int) -> None:
-    """Set the contexts of the next decision; only their lowest 29 bits count."""
-    control[CONTEXT] = c0
-    control[CONTEXT + 1] = c1
-    control[CONTEXT + 2] = c2
-    control[CONTEXT + 3] = c3
 
 
 @kernel
@@ -118,8 +138,18 @@ def new_value(control: Control, table: Table, data: Data, value: int) -> int:
     num_bits = 8 if control[NUM_VALUES] == 256 else 16
     node = 1
     for place in range(num_bits - 1, -1, -1):
-        four(control, node << 1 | 1, place << 1 | 1, 1, node << 1 | 1)
-        node = node << 1 | decide(control, table, data, NOVEL, NOVEL_SET + 1 + place, (value >> place) & 1)
+        node = node << 1 | decide(
+            control,
+            table,
+            data,
+            NOVEL,
+            NOVEL_SET + 1 + place,
+            (value >> place) & 1,
+            node << 1 | 1,
+            place << 1 | 1,
+            1,
+            node << 1 | 1,
+        )
     value = node - (1 << num_bits)
     num_known = control[NUM_KNOWN]
     if table[KNOWN + control[NUM_VALUES] + value] >= 0:
@@ -144,8 +174,18 @@ def symbol(
     num_known = control[NUM_KNOWN]
     place_of = KNOWN + control[NUM_VALUES]
     known = 0 if control[DECODING] else np.int64(table[place_of + value])
-    four(control, min(num_known, 40) << 1, 0, west << 1, min(num_known, 40) << 1)
-    if decide(control, table, data, NOVEL, NOVEL_SET, 1 if known < 0 else 0):
+    if decide(
+        control,
+        table,
+        data,
+        NOVEL,
+        NOVEL_SET,
+        1 if known < 0 else 0,
+        min(num_known, 40) << 1,
+        0,
+        west << 1,
+        min(num_known, 40) << 1,
+    ):
         return new_value(control, table, data, value)
     if num_known == 0:
         control[FAILED] = 1
@@ -153,8 +193,18 @@ def symbol(
     num_bits = log2(num_known - 1) + 1 if num_known > 1 else 0
     node = 1
     for place in range(num_bits - 1, -1, -1):
-        four(control, node, node + west * FOLD_A, node + west * FOLD_A + other * FOLD_B, node + other * FOLD_B)
-        node = node << 1 | decide(control, table, data, SYMBOL, SYMBOL_SET + place, (known >> place) & 1)
+        node = node << 1 | decide(
+            control,
+            table,
+            data,
+            SYMBOL,
+            SYMBOL_SET + place,
+            (known >> place) & 1,
+            node,
+            node + west * FOLD_A,
+            node + west * FOLD_A + other * FOLD_B,
+            node + other * FOLD_B,
+        )
     known = node - (1 << num_bits)
     if known >= num_known:
         control[FAILED] = 1
@@ -163,7 +213,7 @@ def symbol(
 
 
 @kernel
-def drift(window: LabelMap, at2: int, border: int, end: int, west: int) -> int:
+def drift(window: Window, at2: int, border: int, end: int, west: int) -> int:
     """How the border at column `border` of the row above had moved there from the row above that: 0..12."""
     moved = 0
     if window[at2 + border] == west:
@@ -176,11 +226,28 @@ def drift(window: LabelMap, at2: int, border: int, end: int, west: int) -> int:
 
 
 @kernel
+def same_until(window: Window, at: int, stop: int, value: np.uint16) -> int:
+    """The first place from `at` on that has another value, or `stop`."""
+    part = window[at:stop]  # places counted from 0: the compiler sees that none is negative, and takes 16 a step
+    place = 0
+    while place + 16 <= part.size:
+        differ = 0
+        for k in range(16):
+            differ |= part[place + k] ^ value
+        if differ:
+            break
+        place += 16
+    while place < part.size and part[place] == value:
+        place += 1
+    return at + place
+
+
+@kernel
 def run(
     control: Control,
     table: Table,
     data: Data,
-    window: LabelMap,
+    window: Window,
     at0: int,
     at1: int,
     at2: int,
@@ -194,13 +261,10 @@ def run(
     the pixel to its left; when not, where the first other pixel is, and which value it has.
     """
     west = np.int64(window[at0 + x - 1])
-    stop = x
-    while stop < end and window[at1 + stop + 1] == west:
-        stop += 1
+    stop = same_until(window, at1 + x + 1, at1 + end + 1, window[at0 + x - 1]) - at1 - 1
     broken = x
     if not control[DECODING]:
-        while broken < stop and window[at0 + broken] == west:
-            broken += 1
+        broken = same_until(window, at0 + x, at0 + stop, window[at0 + x - 1]) - at0
     size = log2(stop - x)
     moved, right = 12, 65536
     if stop < end:
@@ -208,8 +272,18 @@ def run(
         right = np.int64(window[at1 + stop + 1])
     num_broken = min(num_broken, 7)
     pair = west * FOLD_A + right * FOLD_B
-    four(control, size << 4 | moved, moved << 3 | num_broken, west << 5 | size, pair + moved)
-    hit = decide(control, table, data, RUN, RUN_SET + min(size, 16), 1 if broken < stop else 0)
+    hit = decide(
+        control,
+        table,
+        data,
+        RUN,
+        RUN_SET + min(size, 16),
+        1 if broken < stop else 0,
+        size << 4 | moved,
+        moved << 3 | num_broken,
+        west << 5 | size,
+        pair + moved,
+    )
     if hit:
         broken = stop - distance(control, table, data, size, moved, num_broken, pair, stop - broken)
         if broken < x:
@@ -218,8 +292,9 @@ def run(
     else:
         broken = stop
     if control[DECODING]:
-        for column in range(x, broken):
-            window[at0 + column] = west
+        part = window[at0 + x : at0 + broken]
+        for place in range(part.size):
+            part[place] = west
     if hit:
         value = symbol(control, table, data, west, right, np.int64(window[at0 + broken]))
         window[at0 + broken] = value
@@ -243,15 +318,35 @@ def distance(
     want = log2(value)
     while num_bits < size:
         near = num_bits << 4 | moved
-        four(control, near, near << 5 | size, num_bits << 3 | num_broken, pair + num_bits)
-        if not decide(control, table, data, BUCKET, BUCKET_SET + num_bits, 1 if num_bits < want else 0):
+        if not decide(
+            control,
+            table,
+            data,
+            BUCKET,
+            BUCKET_SET + num_bits,
+            1 if num_bits < want else 0,
+            near,
+            near << 5 | size,
+            num_bits << 3 | num_broken,
+            pair + num_bits,
+        ):
             break
         num_bits += 1
     node = 1
     for place in range(num_bits - 1, -1, -1):
         lead = (num_bits << 5 | place) << 4 | (node if num_bits - place < 4 else 0)
-        four(control, lead, lead << 4 | moved, lead << 5 | size, place)
-        node = node << 1 | decide(control, table, data, OFFSET, OFFSET_SET + place, (value >> place) & 1)
+        node = node << 1 | decide(
+            control,
+            table,
+            data,
+            OFFSET,
+            OFFSET_SET + place,
+            (value >> place) & 1,
+            lead,
+            lead << 4 | moved,
+            lead << 5 | size,
+            place,
+        )
     return node
 
 
@@ -260,35 +355,41 @@ def pixel(
     control: Control,
     table: Table,
     data: Data,
-    window: LabelMap,
+    window: Window,
     base_HW: NDArray[np.uint16],
     y: int,
     starts: tuple[int, int, int, int, int, int],
     x: int,
 ) -> None:
-    """Code a pixel around which something differs: is it its western neighbour, is it the other one, which is it."""
-    at0, at1, at2, at3, at4, at5 = starts
-    west = np.int64(window[at0 + x - 1])
-    north, north_east = np.int64(window[at1 + x]), np.int64(window[at1 + x + 1])
-    north_west, far_east = np.int64(window[at1 + x - 1]), np.int64(window[at1 + x + 2])
-    far_west, far_north = np.int64(window[at0 + x - 2]), np.int64(window[at2 + x])
+    """Code a pixel around which something differs: has it its western value, the other one, or which."""
+    at0, at1, at2 = starts[0] + x, starts[1] + x, starts[2] + x
+    value, west = np.int64(window[at0]), np.int64(window[at0 - 1])
+    north, north_east = np.int64(window[at1]), np.int64(window[at1 + 1])
+    north_west, far_east = np.int64(window[at1 - 1]), np.int64(window[at1 + 2])
+    far_west, far_north = np.int64(window[at0 - 2]), np.int64(window[at2])
     like = (north == west) | (north_east == west) << 1 | (north_west == west) << 2
-    like |= (far_east == west) << 3 | (far_west == west) << 4
-    above = three(window, at2 + x, west)
+    like |= (far_east == west) << 3 | (far_west == west) << 4 | (far_north == west) << 5
     pairs = (north_east == north) | (north_west == north) << 1 | (far_north == north) << 2
     pairs |= (far_east == north) << 3 | (far_west == north) << 4
-    column = (above << 3 | three(window, at3 + x, west)) << 6
-    column |= three(window, at4 + x, west) << 3 | three(window, at5 + x, west)
-    around = wide(window, at0 + x, at1 + x, at2 + x, west) | (like << 3 | above) << 11
-    if control[PATCH]:
-        around = around << 4 | base_bits(base_HW, y, x - PAD)
-    like |= (above & 1) << 5
-    classes = west * FOLD_A + north * FOLD_B + north_east * FOLD_C + like
-    four(control, like | pairs << 6, classes, column << 3 | (like & 7), around)
-    value = np.int64(window[at0 + x])
-    weights = LEFT_SET + ((like & 31) | (pairs & 7) << 5)
-    if decide(control, table, data, LEFT, weights, 1 if value == west else 0):
-        window[at0 + x] = west
+    near = like | pairs << 6
+    place = find(table, 0, LEFT, near)
+    slot = np.int64(table[place])
+    bit = 1 if value == west else 0
+    if (slot & 255) >= SURE_COUNT and not SURE_FROM <= slot >> 8 <= SURE_TO:
+        bit = code(control, data, min(max(slot >> 14, 32), 65504), bit)
+        learn(table, place, bit)
+    else:
+        classes = west * FOLD_A + north * FOLD_B + north_east * FOLD_C + like
+        above = three(window, at2, west)
+        column = above << 9 | three(window, starts[3] + x, west) << 6
+        column |= three(window, starts[4] + x, west) << 3 | three(window, starts[5] + x, west)
+        around = wide(window, at0, at1, at2, west) | ((like & 31) << 3 | above) << 11
+        if control[PATCH]:
+            around = around << 4 | base_bits(base_HW, y, x - PAD)
+        weights = LEFT_SET + ((like & 31) | (pairs & 7) << 5)
+        bit = decide(control, table, data, LEFT, weights, bit, near, classes, column << 3 | (like & 7), around)
+    if bit:
+        window[at0] = west
         return
     other = north
     if north == west:
@@ -296,21 +397,19 @@ def pixel(
     same = (other == north) | (north_east == other) << 1 | (north_west == other) << 2
     same |= (far_east == other) << 3 | (far_north == other) << 4 | (far_west == other) << 5
     pair = west * FOLD_A + other * FOLD_B
-    four(control, same | like << 6, same, pair, pair + same)
-    if decide(control, table, data, OTHER, OTHER_SET + same, 1 if value == other else 0):
-        window[at0 + x] = other
-        return
-    window[at0 + x] = symbol(control, table, data, west, other, value)
+    bit = 1 if value == other else 0
+    bit = decide(control, table, data, OTHER, OTHER_SET + same, bit, same | like << 6, same, pair, pair + same)
+    window[at0] = other if bit else symbol(control, table, data, west, other, value)
 
 
 @kernel
-def three(window: LabelMap, at: int, west: int) -> int:
+def three(window: Window, at: int, west: int) -> int:
     """Bits: is the value at `at`, before it, behind it that of the western neighbour."""
     return (window[at] == west) | (window[at - 1] == west) << 1 | (window[at + 1] == west) << 2
 
 
 @kernel
-def wide(window: LabelMap, at0: int, at1: int, at2: int, west: int) -> int:
+def wide(window: Window, at0: int, at1: int, at2: int, west: int) -> int:
     """Eleven bits for the wider neighbourhood: which of it has the value of the western neighbour."""
     bits = 0
     for k in range(3, 6):
@@ -333,54 +432,66 @@ def base_bits(base_HW: NDArray[np.uint16], y: int, x: int) -> int:
 
 
 @kernel
-def repeats(window: LabelMap, at0: int, at1: int, width: int) -> int:
-    """1 when the current row equals the one above."""
-    x = 0
-    while x < width:
-        stop = min(x + 256, width)
+def repeats(here: Window, above: Window) -> int:
+    """1 when both rows are equal."""
+    width = here.size
+    for start in range(0, width, 256):
         differ = 0
-        for column in range(x, stop):
-            differ |= window[at0 + PAD + column] ^ window[at1 + PAD + column]
+        for x in range(start, min(start + 256, width)):
+            differ |= here[x] ^ above[x]
         if differ:
             return 0
-        x = stop
     return 1
 
 
 @kernel
-def walk(
-    control: Control, table: Table, data: Data, labels_HW: LabelMap, base_HW: NDArray[np.uint16], window: LabelMap
-) -> None:
-    """Code a map of at most `STRIP_PX` columns: read from, or when decoding written to, `labels_HW`.
+def copy(source: Window, target: Window) -> None:
+    """Copy a row: a loop that the compiler sees through, where a slice assignment checks for overlaps."""
+    for x in range(source.size):
+        target[x] = source[x]
 
-    `window` is all 0 and holds NUM_ROWS rows of W + 2 PAD values. Stops early when control[FAILED] is set.
+
+@kernel
+def walk(
+    control: Control,
+    table: Table,
+    data: Data,
+    labels_HW: NDArray[np.uint16],
+    base_HW: NDArray[np.uint16],
+    window: Window,
+    first_row: int,
+) -> None:
+    """Code some rows of a map, from `first_row` on: read from, or when decoding written to, `labels_HW`.
+
+    `window` is all 0 before row 0. Stops early when control[FAILED] is set.
     """
     height, width = labels_HW.shape
     stride = width + 2 * PAD
     end = PAD + width
-    history, busy = 0, 0
-    for y in range(height):
+    history, busy = control[HISTORY], control[BUSY]
+    for y in range(first_row, first_row + height):
         at0, at1, at2 = (y & 7) * stride, (y - 1 & 7) * stride, (y - 2 & 7) * stride
         starts = (at0, at1, at2, (y - 3 & 7) * stride, (y - 4 & 7) * stride, (y - 5 & 7) * stride)
+        here, above = window[at0 + PAD : at0 + end], window[at1 + PAD : at1 + end]
         same = 0
         if not control[DECODING]:
-            window[at0 + PAD : at0 + end] = labels_HW[y]
-            same = repeats(window, at0, at1, width)
+            copy(labels_HW[y - first_row], here)
+            same = repeats(here, above)
         size = log2(busy + 1)
-        four(control, history & 7, size, size << 1 | history & 1, history & 63)
-        same = decide(control, table, data, ROW, ROW_SET, same)
+        both = size << 1 | history & 1
+        same = decide(control, table, data, ROW, ROW_SET, same, history & 7, size, both, history)
         history = history << 1 & 63 | same
-        if same:
-            window[at0 + PAD : at0 + end] = window[at1 + PAD : at1 + end]
-        else:
-            window[at0 : at0 + PAD] = window[at1 + PAD]
-            busy = row(control, table, data, window, base_HW, y, starts, end)
         window[at0 : at0 + PAD] = window[at1 + PAD]
+        if same:
+            copy(above, here)
+        else:
+            busy = row(control, table, data, window, base_HW, y, starts, end)
         window[at0 + end : at0 + end + PAD] = window[at0 + end - 1]
         if control[DECODING]:
-            labels_HW[y] = window[at0 + PAD : at0 + end]
+            copy(here, labels_HW[y - first_row])
         if control[FAILED]:
             return
+    control[HISTORY], control[BUSY] = history, busy
 
 
 @kernel
@@ -388,7 +499,7 @@ def row(
     control: Control,
     table: Table,
     data: Data,
-    window: LabelMap,
+    window: Window,
     base_HW: NDArray[np.uint16],
     y: int,
     starts: tuple[int, int, int, int, int, int],
@@ -411,10 +522,7 @@ def row(
 
 
 def warm() -> None:
-    """Compile for both dtypes, both ways."""
-    base_HW = np.zeros((1, 1), dtype=np.uint16)
-    for dtype in (np.dtype(np.uint8), np.dtype(np.uint16)):
-        labels_HW = np.eye(9, dtype=dtype)
-        data = np.zeros(256, dtype=np.uint8)
-        control, table = new_state(data, dtype, decoding=False, patch=False)
-        walk(control, table, data, labels_HW, base_HW, np.zeros(NUM_ROWS * (9 + 2 * PAD), dtype=dtype))
+    """Compile: one kind of array does for both dtypes and both ways."""
+    labels_HW, data = np.eye(9, dtype=np.uint16), np.zeros(256, dtype=np.uint8)
+    control, table = new_state(data, np.dtype(np.uint8), decoding=False, patch=False)
+    walk(control, table, data, labels_HW, labels_HW, np.zeros(NUM_ROWS * (9 + 2 * PAD), dtype=np.uint16), 0)
