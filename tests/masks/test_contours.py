@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from terrazzo_masks.errors import ShapeMismatch, UnsupportedMask
 from terrazzo_masks.labels import BoolMap, LabelMap
-from terrazzo_masks.measures import boundary_iou
+from terrazzo_masks.measures import boundary_f, boundary_iou
 
 IDS = [1, 2, 255]
 
@@ -44,7 +44,7 @@ def reference_band(mask_HW: BoolMap, dilation_ratio: float) -> BoolMap:
 
 
 @given(pair=pairs(), ratio=st.sampled_from([0.001, 0.03, 0.1, 0.2, 0.9]), ignore=st.sampled_from([0, 1]))
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=120)
 def test_boundary_iou_is_that_of_the_reference_definition(pair: Any, ratio: float, ignore: int) -> None:
     truth_HW, pred_HW = pair
     class_ids = [i for i in (0, *IDS, 9) if i != ignore]
@@ -80,3 +80,62 @@ def test_classes_that_cannot_be_judged_are_named() -> None:
         boundary_iou(labels_HW, labels_HW, [1, 1])
     with pytest.raises(ShapeMismatch, match="truth and prediction"):
         boundary_iou(labels_HW, labels_HW[1:], [1])
+
+
+def reference_contour(mask_HW: BoolMap) -> BoolMap:
+    """What the DAVIS benchmark's seg2bmap says at full size."""
+    east, south, south_east = np.zeros_like(mask_HW), np.zeros_like(mask_HW), np.zeros_like(mask_HW)
+    east[:, :-1] = mask_HW[:, 1:]
+    south[:-1, :] = mask_HW[1:, :]
+    south_east[:-1, :-1] = mask_HW[1:, 1:]
+    contour = (mask_HW ^ east) | (mask_HW ^ south) | (mask_HW ^ south_east)
+    contour[-1, :] = mask_HW[-1, :] ^ east[-1, :]
+    contour[:, -1] = mask_HW[:, -1] ^ south[:, -1]
+    contour[-1, -1] = False
+    return contour
+
+
+def reference_f(truth: BoolMap, pred: BoolMap, tolerance: float) -> float:
+    """What the DAVIS benchmark's f_measure says, dilating with a disk."""
+    reach = tolerance if tolerance >= 1 else int(np.ceil(tolerance * np.linalg.norm(truth.shape)))
+    steps = np.arange(-reach, reach + 1)
+    disk = (steps[:, None] ** 2 + steps[None, :] ** 2 <= reach**2).astype(np.uint8)
+    true_contour, pred_contour = reference_contour(truth), reference_contour(pred)
+    near_truth, near_pred = (cv2.dilate(c.astype(np.uint8), disk) > 0 for c in (true_contour, pred_contour))
+    num_true, num_pred = int(true_contour.sum()), int(pred_contour.sum())
+    if num_true and num_pred:
+        precision = (pred_contour & near_truth).sum() / num_pred
+        recall = (true_contour & near_pred).sum() / num_true
+    else:
+        precision, recall = (1.0 if num_pred == 0 else 0.0), (1.0 if num_true == 0 else 0.0)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+@given(pair=pairs(), tolerance=st.sampled_from([0, 0.008, 0.05, 0.2, 1, 2, 5, 60]), ignore=st.sampled_from([0, 1]))
+@settings(deadline=None, max_examples=120)
+def test_boundary_f_is_that_of_the_reference_definition(pair: Any, tolerance: float, ignore: int) -> None:
+    truth_HW, pred_HW = pair
+    class_ids = [i for i in (0, *IDS, 9) if i != ignore]
+    for class_id, score in zip(class_ids, boundary_f(*pair, class_ids, tolerance, ignore), strict=True):
+        truth, pred = truth_HW == class_id, (pred_HW == class_id) & (truth_HW != ignore)
+        expected = reference_f(truth, pred, tolerance) if truth.any() or pred.any() else np.nan
+        np.testing.assert_allclose(score, expected, rtol=1e-12)
+
+
+def test_boundary_f_of_a_shift_is_whole_within_the_tolerance_and_falls_beyond() -> None:
+    truth_HW = np.ones((60, 80), np.uint8)
+    truth_HW[20:40, 20:50] = 2
+    shifted_HW = np.roll(truth_HW, 3, axis=1)
+    np.testing.assert_array_equal(boundary_f(truth_HW, shifted_HW, [1, 2], 3), [1.0, 1.0])
+    assert (boundary_f(truth_HW, shifted_HW, [1, 2], 2) < 1).all()
+    np.testing.assert_array_equal(boundary_f(truth_HW, np.ones_like(truth_HW), [1, 2], 3), [0.0, 0.0])
+
+
+def test_a_class_without_a_contour_is_right_in_both_or_wrong_in_one() -> None:
+    whole_HW = np.full((7, 9), 3, np.uint8)
+    np.testing.assert_array_equal(boundary_f(whole_HW, whole_HW, [3, 4]), [1.0, np.nan])
+    pixel_HW = np.full((1, 1), 3, np.uint16)
+    np.testing.assert_array_equal(boundary_f(pixel_HW, pixel_HW, [3]), [1.0])
+    for tolerance in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(UnsupportedMask, match="tolerance"):
+            boundary_f(whole_HW, whole_HW, [3], tolerance)

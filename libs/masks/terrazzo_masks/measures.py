@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks.contours import boundary_iou
+from terrazzo_masks.contours import boundary_f, boundary_iou
 from terrazzo_masks.errors import ShapeMismatch, UnsupportedMask
 from terrazzo_masks.judging import require_pair
 from terrazzo_masks.labels import (
@@ -17,9 +17,12 @@ from terrazzo_masks.labels import (
     index_table,
     require_labels,
 )
+from terrazzo_masks.surfaces import SurfaceDistances, surface_distances
 
 __all__ = [
     "LevelScores",
+    "SurfaceDistances",
+    "boundary_f",
     "boundary_iou",
     "by_level",
     "confusion",
@@ -29,6 +32,7 @@ __all__ = [
     "pixel_accuracy",
     "roll_up",
     "roll_up_confusion",
+    "surface_distances",
 ]
 
 Measured = TypeVar("Measured")

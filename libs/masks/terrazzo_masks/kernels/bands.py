@@ -1,8 +1,8 @@
 """Inner boundary bands of two label maps, all classes in one pass.
 
 A pixel is inside its region, and not in the band, where the (2d+1) x (2d+1) square around it is of its class. In a
-row that is a run of 2d+1 pixels; down the rows it is 2d+1 rows whose runs agree. So each row needs the columns d or
-more from the ends of their run, and each column the row since which it has been such a one, of the same class.
+row that is a run of 2d+1 pixels; down the rows it is 2d+1 rows whose runs agree. So each row needs the columns d
+or more from the ends of their run, and each column the row since which it has been such a one, of the same class.
 
 The loops along a row stand alone, on slices: so the compiler makes vector code of them.
 """
@@ -33,8 +33,8 @@ def mark_cores(
     core_W: NDArray[np.int32],
     since_W: NDArray[np.int32],
 ) -> None:
-    """Go on to row y: `core_W` becomes the class of the columns d or more from the ends of their run, -1 elsewhere;
-    `since_W` is the row since which it is that class."""
+    """Go on to row y: `core_W` is the class of the columns d or more from the ends of their run, -1 elsewhere;
+    `since_W` the row since which it is that class."""
     width = core_W.size
     at = 0
     for run in range(row_H1[y], row_H1[y + 1]):
