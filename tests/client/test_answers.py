@@ -192,3 +192,17 @@ def test_every_public_name_is_documented_and_nothing_heavy_is_imported():
     code = "import terrazzo_client, sys; print([m for m in ('numpy','torch','fastapi','PIL') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
     assert all(getattr(terrazzo_client, name).__doc__ for name in terrazzo_client.__all__)
+
+
+def test_an_import_may_take_longer_than_a_request_usually_does(tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"zip")
+    asked = []
+
+    def answer(request):
+        request.read()
+        asked.append(request.extensions["timeout"])
+        return httpx.Response(200, json={"num_imported": 0, "num_skipped": 0, "skipped": []})
+
+    client = TerrazzoClient("http://t", "k", transport=httpx.MockTransport(answer), timeout_s=7)
+    client.datasets.import_("prj_00000001", tmp_path / "a.zip")
+    assert (asked[0]["read"], asked[0]["connect"], asked[0]["write"]) == (None, 7, 7)

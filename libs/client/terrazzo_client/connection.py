@@ -130,9 +130,13 @@ class Connection:
         content: Body | None = None,
         content_type: str = _BYTES,
         idempotency_key: str | None = None,
+        is_long: bool = False,
     ) -> httpx.Response:
-        """One request, tried again as the module's text says. Raises ApiError, NoAnswer."""
-        build = self._builder(method, path, params, content, content_type, idempotency_key)
+        """One request, tried again as the module's text says. Raises ApiError, NoAnswer.
+
+        `is_long`: the answer comes when the work is done, however long that takes.
+        """
+        build = self._builder(method, path, params, content, content_type, idempotency_key, is_long)
         return self._try(build, stream=False)
 
     @contextmanager
@@ -208,6 +212,7 @@ class Connection:
         content: Body | None,
         content_type: str,
         idempotency_key: str | None,
+        is_long: bool = False,
     ) -> Callable[[], httpx.Request]:
         headers: dict[str, str] = {}
         if method != "GET":
@@ -215,6 +220,9 @@ class Connection:
         if content is not None:
             headers["Content-Type"] = content_type
         query = {name: value for name, value in (params or {}).items() if value is not None}
+
+        usual = self._http.timeout
+        timeout = httpx.Timeout(usual.connect, read=None, write=usual.write) if is_long else usual
 
         def build() -> httpx.Request:
             key = self._key if isinstance(self._key, str) else self._key()
@@ -224,6 +232,7 @@ class Connection:
                 params=query,
                 content=content() if callable(content) else content,
                 headers={**headers, "Authorization": f"Bearer {key}"},
+                timeout=timeout,
             )
 
         return build

@@ -357,6 +357,7 @@ class Datasets(Merging):
             content=lambda: _told(zipped(Path(path)) if Path(path).is_dir() else _chunks(Path(path)), progress),
             content_type="application/zip",
             idempotency_key=idempotency_key,
+            is_long=True,
         )
         return ImportReport.model_validate_json(answer.content)
 
