@@ -41,9 +41,7 @@ def matrix_of(
     return shown + [OTHERS] * (size - len(kept)), matrix
 
 
-def draw_flow(
-    axes: Axes, flow: Iterable[tuple[int, int, int]], names: Mapping[int, str], ink: str = "black"
-) -> None:
+def draw_flow(axes: Axes, flow: Iterable[tuple[int, int, int]], names: Mapping[int, str]) -> None:
     """The matrix on given axes: colour by the logarithm of the pixels, and its number in each cell."""
     from matplotlib.colors import LogNorm
 
@@ -58,8 +56,8 @@ def draw_flow(
         axes.text(new, old, short(pixels), ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(range(len(shown)), shown, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(shown)), shown)
-    axes.set_xlabel("to class", color=ink)
-    axes.set_ylabel("from class", color=ink)
+    axes.set_xlabel("to class")
+    axes.set_ylabel("from class")
     axes.grid(visible=False)
 
 

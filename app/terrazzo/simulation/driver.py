@@ -19,6 +19,7 @@ from terrazzo.simulation.pictures import gallery_of
 from terrazzo.simulation.reference_world import World
 from terrazzo.simulation.rounds import Loop, RoundResult, RoundSettings
 from terrazzo.simulation.summary import (
+    Change,
     ClassEntry,
     Confusion,
     RoundSummary,
@@ -289,6 +290,7 @@ class Simulation:
             stages=loop.stages,
             confusion=Confusion(class_ids=last.class_ids, matrix=last.confusion) if last.confusion else None,
             gallery=[item.sample_id for item in gallery],
+            change=_change_of(admin, loop.project_id, rounds),
         )
 
     def _totals(
@@ -336,6 +338,21 @@ class Simulation:
                 )
             )
         return out
+
+
+def _change_of(admin: TerrazzoClient, project_id: str, rounds: list[RoundSummary]) -> Change | None:
+    """The last two commits; where only new samples lie between them, the first and the last."""
+    made = [(entry.index, entry.commit_id) for entry in rounds if entry.commit_id is not None]
+    if len(made) < 2:
+        return None
+    found = None
+    for (base_round, base), (head_round, head) in ((made[-2], made[-1]), (made[0], made[-1])):
+        view = admin.datasets.diff(project_id, base, head, page_size=1)
+        flow = [[row.from_class, row.to_class, row.pixels] for row in view.flow]
+        found = Change(base_round, head_round, view.num_added, view.num_changed, view.changed_pixels, flow)
+        if flow:
+            break
+    return found
 
 
 def default_batch(num_pool: int, rounds: int) -> int:

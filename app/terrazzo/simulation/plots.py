@@ -16,6 +16,8 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from terrazzo.flow_picture import draw_flow, matrix_of
+
 Json = Mapping[str, Any]
 
 # Placeholders in the drawing -> the page's CSS.
@@ -271,6 +273,17 @@ def confusion(summary: Json) -> str:
     side_in = 2.2 + 0.33 * max(3, len(names))
     label = f"Confusion matrix of {len(names)} classes, each row in per cent of the true pixels"
     return svg(draw, (min(side_in + 0.8, 9.5), min(side_in, 8.7)), "confusion", label)
+
+
+def flow(summary: Json) -> str:
+    """Pixels that went from one class to another between two commits of the run."""
+    change = summary["change"]
+    name_of = {entry["id"]: entry["name"] for entry in summary["classes"]}
+    rows = [(row[0], row[1], row[2]) for row in change["flow"]]
+    side_in = 2.4 + 0.4 * len(matrix_of(rows, name_of)[0])
+    label = f"Flow of {change['changed_pixels']} pixels between classes in {change['num_changed']} changed samples"
+    size_in = (min(side_in + 0.9, 9.5), min(side_in, 8.7))
+    return svg(lambda figure: draw_flow(figure.add_subplot(), rows, name_of), size_in, "flow", label)
 
 
 def _share_axis(axes: Axes, values: Sequence[float]) -> None:

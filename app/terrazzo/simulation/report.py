@@ -81,6 +81,8 @@ def _figures(summary: Json) -> dict[str, Markup]:
         figures["classes"] = plots.class_iou(summary)
     if summary["confusion"] is not None:
         figures["confusion"] = plots.confusion(summary)
+    if summary.get("change") and summary["change"]["flow"]:
+        figures["flow"] = plots.flow(summary)
     # Made by matplotlib from our own numbers and escaped there, so they are markup.
     return {name: Markup(text) for name, text in figures.items()}
 

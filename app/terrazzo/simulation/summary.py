@@ -133,6 +133,18 @@ class Totals:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What differs between two of the run's commits: `flow` rows are [from class id, to class id, pixels]."""
+
+    base_round: int
+    head_round: int
+    num_added: int
+    num_changed: int
+    changed_pixels: int
+    flow: list[list[int]]
+
+
+@dataclass(frozen=True)
 class Summary:
     """Everything that `summary.json` says."""
 
@@ -151,6 +163,7 @@ class Summary:
     stages: list[StageSpan]
     confusion: Confusion | None
     gallery: list[str] = field(default_factory=list)
+    change: Change | None = None
     schema_version: str = SCHEMA_VERSION
 
 

@@ -1,0 +1,195 @@
+"""`terrazzo dataset` for branches: what docs/versions.md tells people to type, and what a CI job gets to see."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from system_harness import Harness
+
+from terrazzo.cli.main import run
+
+from .test_crash import ONTOLOGY, npy
+
+GATES = "rules:\n  - class_minimum: {class: thing, pixels: 100}\n  - unlabelled: {dataset_max_percent: 50}\n"
+
+
+def painted(y: int, size: int, class_id: int = 2) -> np.ndarray:
+    labels_HW = np.ones((40, 60), np.uint8)
+    labels_HW[y : y + size, 10 : 10 + size] = class_id
+    return labels_HW
+
+
+class Desk:
+    """A person at the command line, with a project of two labelled images on main."""
+
+    def __init__(self, harness: Harness, capsys: pytest.CaptureFixture[str]) -> None:
+        self.harness, self.capsys = harness, capsys
+        self.key = harness.system.admin_key()
+        self.client = harness.client(self.key)
+        self.project = self.client.projects.create(name="cli", ontology=ONTOLOGY, held_out_percent=0).project_id
+        harness.drain()
+        self.samples = []
+        for seed in range(2):
+            buffer = io.BytesIO()
+            pixels = np.random.default_rng(seed).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(buffer, "PNG")
+            view = self.client.images.upload(self.project, buffer.getvalue(), name=f"{seed}.png")
+            self.samples.append(view.sample_id)
+        harness.drain()
+        self.commit(dict.fromkeys(self.samples, painted(0, 0)), "main")
+
+    def commit(self, masks: dict[str, np.ndarray], branch: str) -> str:
+        items = {s: self.client.masks.put(self.project, npy(labels)).mask_id for s, labels in masks.items()}
+        self.client.datasets.stage(self.project, items, branch=branch)
+        return self.client.datasets.commit(self.project, message=f"on {branch}", branch=branch).commit_id
+
+    def type(self, *words: str) -> tuple[int, str, str]:
+        """(exit code, stdout, stderr) of `terrazzo dataset <first word> PROJECT ...`."""
+        first = 2 if words[0] == "gates" else 1
+        code = run(["dataset", *words[:first], self.project, *words[first:], "--key", self.key])
+        captured = self.capsys.readouterr()
+        return code, captured.out, captured.err
+
+    def json(self, *words: str) -> tuple[int, Any]:
+        code, out, _ = self.type(*words, "--json")
+        return code, json.loads(out) if out.strip() else None
+
+
+@pytest.fixture
+def desk(
+    harness_factory: Callable[..., Harness], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Desk:
+    harness = harness_factory(("task", "mask_storage", "qa"))
+    for module in ("merging", "dataset"):
+        connect = lambda url, key, data_dir: harness.client(key)  # noqa: E731
+        monkeypatch.setattr(f"terrazzo.cli.{module}.connect", connect)
+    return Desk(harness, capsys)
+
+
+def test_a_branch_is_made_merged_and_taken_away(desk: Desk) -> None:
+    assert desk.type("branch", "side")[0] == 0
+    desk.commit({desk.samples[0]: painted(2, 5)}, "side")
+    desk.commit({desk.samples[1]: painted(2, 6)}, "main")
+    code, out, _ = desk.type("merge", "side", "-m", "more things")
+    assert code == 0
+    assert "into main: merged as" in out
+    assert [c["message"] for c in desk.json("log")[1]] == ["more things", "on main", "on main"]
+    assert {b["name"] for b in desk.json("branches")[1]} == {"main", "side"}
+    assert desk.type("branch", "side", "--delete")[0] == 0
+    assert [b["name"] for b in desk.json("branches")[1]] == ["main"]
+    assert [m["state"] for m in desk.json("merges")[1]] == ["merged"]
+    assert desk.type("branch", "main", "--delete")[0] == 5
+
+
+def test_conflicts_are_listed_and_decided_by_hand(desk: Desk, tmp_path: Path) -> None:
+    desk.type("branch", "side")
+    a, b = desk.samples
+    desk.commit({a: painted(2, 5, 2), b: painted(2, 5, 2)}, "main")
+    desk.commit({a: painted(2, 5, 0), b: painted(2, 5, 0)}, "side")
+    assert desk.type("merge", "side", "--on-conflict", "fail")[0] == 5
+    code, merge = desk.json("merge", "side")
+    assert (code, merge["state"], merge["num_conflicts"]) == (0, "open", 2)
+    merge_id = merge["merge_id"]
+    assert [c["num_pixels"] for c in desk.json("conflicts", merge_id)[1]] == [25, 25]
+    assert desk.type("resolve", merge_id, a)[0] == 1
+    assert desk.type("resolve", merge_id, a, "--theirs")[0] == 0
+    mask = tmp_path / "ruling.png"
+    Image.fromarray(painted(2, 5, 2)).save(mask)
+    assert "2 of 2 decided" in desk.type("resolve", merge_id, b, "--mask", str(mask))[1]
+    desk.harness.drain()
+    assert desk.json("merges")[1][0]["state"] == "merged"
+    second = desk.json("merge", "main")[1]
+    assert second["state"] == "up_to_date"
+
+
+def test_complete_and_abandon(desk: Desk) -> None:
+    desk.type("branch", "side")
+    desk.commit({desk.samples[0]: painted(2, 5, 2)}, "main")
+    desk.commit({desk.samples[0]: painted(2, 5, 0)}, "side")
+    first = desk.json("merge", "side")[1]["merge_id"]
+    assert desk.json("abandon", first)[1]["state"] == "abandoned"
+    assert desk.type("complete", first)[0] == 5
+    second = desk.json("merge", "side")[1]["merge_id"]
+    assert desk.type("complete", second, "--ours", "--theirs")[0] == 1
+    assert desk.json("complete", second)[1]["state"] == "open"
+    assert desk.json("complete", second, "--theirs")[1]["state"] == "merged"
+
+
+def test_a_ci_job_gets_reasons_and_an_exit_code(desk: Desk, tmp_path: Path) -> None:
+    rules = tmp_path / "gates.yaml"
+    rules.write_text(GATES)
+    desk.type("branch", "side")
+    desk.commit({desk.samples[0]: painted(2, 5)}, "side")
+    assert desk.type("check", "--source", "side", "--into", "main")[0] == 0, "no gates yet"
+    code, out, _ = desk.type("check", "--source", "side", "--into", "main", "--gates", str(rules))
+    assert code == 1
+    assert "REFUSED  class_minimum (line 2): pixels 25" in out
+    assert "class thing has 25 pixels: at least 100 are wanted" in out
+    assert "passed   unlabelled (line 3)" in out
+    assert desk.type("gates", "set", str(rules))[0] == 0
+    code, view = desk.json("check", "--source", "side")
+    assert (code, view["state"], view["gates"]["passed"]) == (1, "refused", False)
+    assert desk.json("gates", "reports")[1] == [], "a check stores nothing"
+    code, _, errors = desk.type("merge", "side")
+    assert code == 1
+    assert "at least 100 are wanted" in errors
+    assert len(errors.strip().splitlines()) == 1
+    desk.commit({desk.samples[0]: painted(2, 11)}, "side")
+    assert desk.type("check", "--source", "side")[0] == 0
+    assert desk.type("merge", "side")[0] == 0
+    assert desk.type("gates", "show")[1].strip() == GATES.strip()
+
+
+def test_a_check_with_conflicts_fails(desk: Desk) -> None:
+    desk.type("branch", "side")
+    desk.commit({desk.samples[0]: painted(2, 5, 2)}, "main")
+    desk.commit({desk.samples[0]: painted(2, 5, 0)}, "side")
+    code, out, _ = desk.type("check", "--source", "side")
+    assert code == 1
+    assert f"conflict {desk.samples[0]}  0.png  25 px" in out
+
+
+def test_a_mistake_in_the_gates_file_is_named_by_its_line(desk: Desk, tmp_path: Path) -> None:
+    rules = tmp_path / "gates.yaml"
+    rules.write_text("rules:\n  - class_minimum: {class: thing, pixel: 1}\n")
+    code, _, errors = desk.type("gates", "set", str(rules))
+    assert code == 1
+    assert "line 2, rules[0].class_minimum: unknown field 'pixel'" in errors
+
+
+def test_a_commit_is_reverted_and_samples_are_picked(desk: Desk) -> None:
+    a, b = desk.samples
+    desk.type("branch", "side")
+    desk.commit({a: painted(2, 5), b: painted(2, 5)}, "side")
+    assert desk.type("cherry-pick", "side", a)[0] == 0
+    assert desk.json("show")[1]["counts"] == {"1": 2 * 2_400 - 25, "2": 25}
+    assert desk.type("revert", "main")[0] == 0
+    assert desk.json("show")[1]["counts"] == {"1": 2 * 2_400}
+
+
+def test_blame_of_a_box_and_a_picture_of_a_diff(desk: Desk, tmp_path: Path) -> None:
+    sample = desk.samples[0]
+    first = desk.json("show")[1]["commit_id"]
+    desk.commit({sample: painted(2, 5)}, "main")
+    code, view = desk.json("blame", sample, "--box", "0", "0", "40", "60")
+    assert code == 0
+    assert [(g["class_id"], g["pixels"]) for g in view["groups"]] == [(1, 2_375), (2, 25)]
+    assert "25 px  class 2" in desk.type("blame", sample, "--box", "0", "0", "40", "60")[1]
+    assert desk.type("blame", sample, "--y", "3", "--x", "12")[0] == 0
+    assert desk.type("blame", sample)[0] == 1
+    picture = tmp_path / "flow.png"
+    assert desk.type("diff", first, "main", "--picture", str(picture))[0] == 0
+    with Image.open(picture) as image:
+        assert min(image.size) > 200
+        assert len(np.unique(np.asarray(image.convert("L")))) > 5
+    nothing = desk.type("diff", "main", "main", "--picture", str(tmp_path / "none.png"))
+    assert nothing[0] == 0
+    assert "nothing to draw" in nothing[1]
+    assert not (tmp_path / "none.png").exists()
