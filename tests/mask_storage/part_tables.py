@@ -16,6 +16,14 @@ class PartTables:
     def parts(self, organisation_id: str, digests: Iterable[str]) -> dict[str, Part]:
         return {digest: self.rows[digest] for digest in digests if digest in self.rows}
 
+    def part_chains(self, organisation_id: str, digests: Iterable[str]) -> dict[str, Part]:
+        found: dict[str, Part] = {}
+        waiting = list(digests)
+        while waiting:
+            found |= (new := self.parts(organisation_id, waiting))
+            waiting = [part.base for part in new.values() if part.base is not None]
+        return found
+
     def add_parts(self, organisation_id: str, packs: Sequence[Pack], parts: Sequence[Part]) -> None:
         for part in parts:
             self.rows.setdefault(part.digest, part)

@@ -2,12 +2,13 @@
 
     b"TZVN" | version u8 = 1 | level u8 | number of rows u32 | rows             (numbers little-endian)
 
-- level 0, a leaf, has a row per sample, by sample id: id (12 bytes), image hash (32), mask id (32).
+- level 0, a leaf, has a row per sample, by sample id: image hash (32 bytes), mask id (32). The sample's id is the
+  beginning of its image's hash (docs/decisions/0004).
 - level 1 and up has a row per child: bits u8, prefix (12 bytes), number of samples u32, digest of the child (32).
   The child holds every sample whose id begins with the first `bits` bits of `prefix`; the rest of it is zero.
 
-A sample id's 12 bytes are its 24 hex digits. There is one way to write a set of samples (see `versions`), and what
-can't be part of such a tree is refused: `CorruptNode`.
+Of a sample id its 24 hex digits count, as 12 bytes. There is one way to write a set of samples (see `versions`),
+and what can't be part of such a tree is refused: `CorruptNode`.
 """
 
 from __future__ import annotations
@@ -21,16 +22,18 @@ from itertools import accumulate
 
 import numpy as np
 
+from terrazzo_schema.ids import sample_id_of
+
 MAGIC = b"TZVN"
 VERSION = 1
 KEY_BITS = 96
 KEY_BYTES = 12
 HASH_BYTES = 32
-ROW_BYTES = KEY_BYTES + 2 * HASH_BYTES
+ROW_BYTES = 2 * HASH_BYTES
 # How many samples a leaf may hold, and how many times as many a node of the next level.
-LEAF_MAX = 256
+LEAF_MAX = 1024
 FAN_OUT = 64
-LEVEL_MAX = 4
+LEVEL_MAX = 3
 _HEAD = struct.Struct("<4sBBI")
 _CHILD = struct.Struct("<B12sI32s")
 _SAMPLE_ID = re.compile(r"smp_[0-9a-f]{24}\Z")
@@ -85,14 +88,17 @@ def key_of(sample_id: str) -> bytes:
 
 
 def row_of(entry: TreeEntry) -> bytes:
-    """Raises ValueError for ids or hashes of another form."""
+    """Raises ValueError for ids or hashes of another form, and for a sample that is not named by its image."""
     if not (_HASH.match(entry.image_hash) and _HASH.match(entry.mask_id)):
         raise ValueError(f"image hash {entry.image_hash!r} or mask id {entry.mask_id!r} is not 64 hex digits")
-    return key_of(entry.sample_id) + bytes.fromhex(entry.image_hash + entry.mask_id)
+    if entry.sample_id != sample_id_of(entry.image_hash):
+        raise ValueError(f"sample id {entry.sample_id!r} is not that of the image {entry.image_hash}")
+    return bytes.fromhex(entry.image_hash + entry.mask_id)
 
 
 def entry_of(row: bytes) -> TreeEntry:
-    return TreeEntry("smp_" + row[:12].hex(), row[12:44].hex(), row[44:].hex())
+    image_hash = row[:HASH_BYTES].hex()
+    return TreeEntry(sample_id_of(image_hash), image_hash, row[HASH_BYTES:].hex())
 
 
 def key_at(rows: bytes, place: int) -> bytes:

@@ -62,8 +62,9 @@ Get = Callable[[str], bytes]
 Put = Callable[[bytes, str | None], str]
 Prefetch = Callable[[Iterable[str]], None]
 Pair = tuple[TreeEntry | None, TreeEntry | None]
-# So many samples of both sides are laid side by side at once.
-_COMPARED_MAX = 200_000
+# So many samples of both sides are laid side by side at once: a few nodes of level 1 and their leaves, so that
+# what a patch lies on is still at hand.
+_COMPARED_MAX = 40_000
 # Nodes that a walk asks for ahead: few first, so that a page reads little.
 _AHEAD = (1, 4, 16, 64)
 
