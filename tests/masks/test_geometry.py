@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from terrazzo_masks.errors import ShapeMismatch, UnsupportedMask
 from terrazzo_masks.geometry import (
     Box,
     Polygon,
+    Ring,
     boundary_length_px,
     components,
     holes,
@@ -306,6 +311,68 @@ def test_a_polygon_may_leave_the_image_and_later_ones_paint_over() -> None:
 def test_a_polygon_that_cannot_be_painted_is_refused(polygon: Polygon, message: str) -> None:
     with pytest.raises(UnsupportedMask, match=message):
         rasterize([polygon], 4, 4, np.uint8)
+
+
+def samples_of(ring: Ring) -> NDArray[np.float64]:
+    """Points along a ring, ten on each unit of length."""
+    points = []
+    for start, end in zip(ring, ring[1:] + ring[:1], strict=True):
+        a, b = np.array(start, np.float64), np.array(end, np.float64)
+        steps = np.linspace(0, 1, 10 * int(np.ceil(np.hypot(*(b - a)))) + 1)
+        points.append(a + steps[:, None] * (b - a))
+    return np.concatenate(points)
+
+
+@given(
+    labels_HW=hnp.arrays(
+        np.uint8,
+        hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=14),
+        elements=st.integers(1, 3),
+    ),
+    tolerance=st.sampled_from([0.4, 0.8, 1.5, 4.0]),
+)
+@settings(deadline=None, max_examples=60)
+def test_simplified_neighbours_share_their_boundary(labels_HW: LabelMap, tolerance: float) -> None:
+    labels_HW = np.kron(labels_HW, np.ones((2, 3), np.uint8))
+    simplified = polygons(labels_HW, tolerance)
+    edges = Counter(
+        edge
+        for polygon in simplified
+        for ring in (polygon.exterior, *polygon.holes)
+        for edge in zip(ring, ring[1:] + ring[:1], strict=True)
+    )
+    assert max(edges.values()) <= 2  # two rings of a thing that thin may run along one line
+    height, width = labels_HW.shape
+    for ((x0, y0), (x1, y1)), num in edges.items():
+        at_border = x0 == x1 in (0, width) or y0 == y1 in (0, height)
+        assert at_border or edges[((x1, y1), (x0, y0))] == num
+    exact = polygons(labels_HW)
+    assert [(p.class_id, len(p.holes)) for p in simplified] == [(p.class_id, len(p.holes)) for p in exact]
+
+
+@pytest.mark.parametrize("tolerance", [0.5, 0.75, 1.5, 3.0])
+def test_simplified_outlines_stay_within_the_tolerance(scenes, tolerance: float) -> None:
+    labels_HW = scenes.traced(scenes.discs(120, 140), 2)
+    labels_HW[5, 5] = labels_HW[60:62, 70] = 9  # regions smaller than the tolerance stay as they are
+    exact, simplified = polygons(labels_HW), polygons(labels_HW, tolerance)
+    num_whole, num_few = (sum(len(p.exterior) for p in found) for found in (exact, simplified))
+    assert num_few < (0.9 if tolerance < 0.71 else 0.6) * num_whole  # a step of one pixel is 0.707 px high
+    for whole, few in zip(exact, simplified, strict=True):
+        for ring, thinned in zip((whole.exterior, *whole.holes), (few.exterior, *few.holes), strict=True):
+            assert len(thinned) >= 3
+            a, b = cKDTree(samples_of(ring)), cKDTree(samples_of(thinned))
+            farthest = max(a.query(b.data)[0].max(), b.query(a.data)[0].max())
+            assert farthest <= tolerance + 0.05 + 1e-9  # samples lie up to 0.05 px from their neighbours' middle
+
+
+def test_simplified_maps_keep_nearly_all_pixels(scenes) -> None:
+    labels_HW = scenes.discs(200, 220)
+    redrawn_HW = rasterize(polygons(labels_HW, 1.0), 200, 220, np.uint8)
+    assert (redrawn_HW == labels_HW).mean() > 0.97
+    assert (redrawn_HW == 0).mean() < 0.001
+    np.testing.assert_array_equal(rasterize(polygons(labels_HW, 0), 200, 220, np.uint8), labels_HW)
+    with pytest.raises(UnsupportedMask, match="tolerance"):
+        polygons(labels_HW, -1.0)
 
 
 def test_fewer_vertices_are_clicked_when_the_tolerance_grows() -> None:

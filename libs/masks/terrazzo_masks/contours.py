@@ -54,7 +54,8 @@ def boundary_f(
 
     As defined by the DAVIS benchmark (`db_eval_boundary`; Perazzi et al., CVPR 2016, after Martin et al., 2004),
     per class as Csurka et al. (BMVC 2013) do: a pixel is on a class's contour when it and the pixels right of it,
-    below and below-right of it are not all of the class nor all of others (at the image's border, those there are).
+    below and below-right of it are not all of the class nor all of others (at the image's border, those
+    there are).
     Precision is the share of the prediction's contour within `tolerance` of the truth's, distances being between
     pixels, bounds included; recall the reverse; F is 2PR/(P+R), 0 where both are 0. `tolerance` is in pixels when
     it is 1 or more, else a share of the image's diagonal, rounded up to a pixel. A contour that is missing on one

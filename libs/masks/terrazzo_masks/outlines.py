@@ -32,21 +32,46 @@ class Polygon:
     holes: tuple[Ring, ...] = ()
 
 
-def polygons(labels_HW: LabelMap) -> list[Polygon]:
+def polygons(labels_HW: LabelMap, tolerance_px: float = 0.0) -> list[Polygon]:
     """Every labelled region as a polygon with whole-number vertices, from top to bottom by first pixel.
 
-    `rasterize(polygons(m), *m.shape, m.dtype)` is `m`. Raises UnsupportedMask when `labels_HW` is not a label map.
+    With a tolerance of 0 `rasterize(polygons(m), *m.shape, m.dtype)` is `m`. With a larger one outlines are
+    simplified by Douglas and Peucker (1973): each ring's Hausdorff distance from the exact one is at most
+    `tolerance_px`. Neighbours share the simplified boundary between them, vertex by vertex, so no gap opens; where
+    three regions meet and in the image's corners vertices stay. A ring of which less than a triangle would be left
+    stays exact. A tolerance of the size of details may let outlines cross.
+    Raises UnsupportedMask when `labels_HW` is not a label map or the tolerance is negative or no number.
     """
     from terrazzo_masks.kernels.rings import trace_rings
 
+    if not 0 <= tolerance_px < np.inf:
+        raise UnsupportedMask(f"a tolerance is a number of 0 or more, not {tolerance_px}")
     regions = find_regions(labels_HW, connectivity=4)
     height, width = labels_HW.shape
     framed = np.zeros((height + 2, width + 2), labels_HW.dtype)
     framed[1:-1, 1:-1] = labels_HW
-    corner_V2, _, first_M1, region_M = trace_rings(
-        framed, regions.row_H1, regions.start_R, regions.region_R, False
+    corner_V2, node_V, first_M1, region_M = trace_rings(
+        framed, regions.row_H1, regions.start_R, regions.region_R, tolerance_px > 0
     )
+    if tolerance_px > 0:
+        corner_V2, first_M1 = _simplified(corner_V2, node_V, first_M1, float(tolerance_px), (height, width))
     return _as_polygons(corner_V2, first_M1.tolist(), region_M.tolist(), regions.class_N.tolist())
+
+
+def _simplified(
+    corner_V2: NDArray[np.int32],
+    node_V: BoolMap,
+    first_M1: NDArray[np.int64],
+    tolerance_px: float,
+    shape: tuple[int, int],
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The vertices that are kept, and the first of each ring among them."""
+    from terrazzo_masks.kernels.simplify import thin_rings
+
+    pinned = np.zeros((shape[0] + 1, shape[1] + 1), np.uint8)
+    keep_V = thin_rings(corner_V2, node_V, first_M1, tolerance_px, pinned)
+    kept_before_V1 = np.concatenate([[0], np.cumsum(keep_V)])
+    return corner_V2[keep_V], kept_before_V1[first_M1]
 
 
 def _as_polygons(
