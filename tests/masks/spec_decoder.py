@@ -1,6 +1,7 @@
 """A decoder written from docs/mask-format.md alone, in plain Python: slow, and sharing nothing with the library.
 
-`decode(data, base=None)` returns rows of numbers. Names are those of the page. `Refused` is raised where it says so.
+`decode(data, base=None)` returns rows of numbers. Names are those of the page.
+`Refused` is raised where it says so.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ K = [
     *(53581, 57724, 60565, 62428, 63615, 64357, 64816, 65097, 65269, 65374, 65438, 65476, 65500, 65514),
 ]
 SQUASH = [(K[j // 128] * (128 - j % 128) + K[j // 128 + 1] * (j % 128)) >> 7 for j in range(4096)]
-STRETCH = [min([j for j in range(4096) if SQUASH[j] >= 16 * p + 8] + [4095]) - 2048 for p in range(0, 4096)]
+STRETCH = [min([j for j in range(4096) if SQUASH[j] >= 16 * p + 8] + [4095]) - 2048 for p in range(4096)]
 
 
 class Refused(Exception):
@@ -33,9 +34,7 @@ def decode(data: bytes, base: Rows | None = None) -> Rows:
         raise Refused("magic")
     if data[4] == 1:
         return decode_version_1(data)
-    magic, version, profile, itemsize, method, height, width, pixel_sum, crc = struct.unpack_from(
-        "<4sBBBBIIII", data
-    )
+    _, version, profile, itemsize, method, height, width, pixel_sum, crc = struct.unpack_from("<4sBBBBIIII", data)
     if version != 2 or profile > 2 or itemsize not in (1, 2) or method > 3 or height == 0 or width == 0:
         raise Refused("header")
     payload = data[24:]

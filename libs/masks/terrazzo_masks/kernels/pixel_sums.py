@@ -14,7 +14,7 @@ def checksum(labels_HW: LabelMap) -> int:
     total = np.uint32(0)
     for i in range(flat.size):
         factor = np.uint32(np.uint32(i) * np.uint32(0x9E3779B1)) | np.uint32(1)
-        total = np.uint32(total + np.uint32(flat[i] + 1) * factor)
+        total = np.uint32(total + np.uint32(np.uint32(flat[i]) + np.uint32(1)) * factor)
     return np.int64(total)
 
 

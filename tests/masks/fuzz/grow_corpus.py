@@ -1,0 +1,40 @@
+"""Write the seeds of the corpus: small encodings of every version and method.
+
+python tests/masks/fuzz/grow_corpus.py
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def seeds() -> dict[str, bytes]:
+    from target import BASE_HW
+
+    from terrazzo_masks.codec import encode, encode_patch, v1
+
+    rng = np.random.default_rng(0)
+    stroke_HW = BASE_HW.copy()
+    stroke_HW[5:11, 8:20] = 7
+    maps = {
+        "bands": BASE_HW,
+        "bands16": BASE_HW.astype(np.uint16) * 3000,
+        "noise": rng.integers(0, 256, (12, 11)).astype(np.uint8),
+        "few": rng.integers(0, 3, (9, 31)).astype(np.uint8),
+        "dot": np.ones((1, 1), np.uint16),
+        "ids": np.arange(90, dtype=np.uint16).reshape(9, 10),
+    }
+    found = {f"{name}.{profile}": encode(m, profile) for name, m in maps.items() for profile in ("fast", "small")}
+    found |= {f"{name}.v1": v1.encode(m, "small") for name, m in maps.items()}
+    found |= {"stroke.patch": encode_patch(stroke_HW, BASE_HW), "none.patch": encode_patch(BASE_HW, BASE_HW)}
+    return found
+
+
+if __name__ == "__main__":
+    for name, data in seeds().items():
+        (Path(__file__).parent / "corpus" / name).write_bytes(data)
