@@ -74,7 +74,7 @@ class Export:
         while True:
             with self.deps.uow.read() as store:
                 read = reader(store, self.deps.packs, self.scope.organisation_id)
-                rows = list(islice(versions.walk(self.commit.tree_id, read, cursor), _PAGE))
+                rows = list(islice(versions.walk(self.commit.tree_id, read, cursor, read.prefetch), _PAGE))
                 page = described(store, self.scope, rows)
                 images = store.images_of(self.scope, [entry.sample_id for entry in page])
             for entry in page:

@@ -138,12 +138,13 @@ def _prepared(job: _Job, branch: str, batch: list[_Pair]) -> dict[str, masks.Pre
     with job.deps.uow.read() as store:
         base = base_of(store, job.scope, branch)
         read = reader(store, job.deps.packs, job.scope.organisation_id)
-        old = [versions.find(base.tree_id, pair.image.sample_id, read) if base else None for pair in labelled]
-    maps = [
-        (pair.labels_HW, entry.mask_id if entry else None)
-        for pair, entry in zip(labelled, old, strict=True)
-        if pair.labels_HW is not None
-    ]
+        ids = [pair.image.sample_id for pair in labelled]
+        old = versions.find_many(base.tree_id, ids, read, read.prefetch) if base else {}
+    maps = []
+    for pair in labelled:
+        before = old.get(pair.image.sample_id)
+        if pair.labels_HW is not None:
+            maps.append((pair.labels_HW, before.mask_id if before else None))
     found: dict[str, masks.PreparedMask] = {}
     for pair, mask in zip(labelled, prepare_many(job.deps, job.scope, maps, job.ontology), strict=True):
         if isinstance(mask, TerrazzoError):
