@@ -35,7 +35,7 @@ LabelMap = NDArray[Any]
 
 def run(bench: Bench) -> list[Figure]:
     native.warm()
-    parts = MemoryParts("small")
+    parts = MemoryParts("small", num_decoded=0)
     started = time.perf_counter()
     blank(SIDE, SIDE, parts)
     blank_s = time.perf_counter() - started
@@ -163,7 +163,7 @@ def _views(bench: Bench, parts: MemoryParts, planet: Manifest) -> list[Figure]:
 
 
 def _small_maps(bench: Bench) -> list[Figure]:
-    parts = MemoryParts("small")
+    parts = MemoryParts("small", num_decoded=0)
     (scene_HW,) = scenes(1, 1024, 2048)
     manifest = build(scene_HW, parts)
     decode_s, count_s, pixels_s = medians(
@@ -223,7 +223,7 @@ def evidence(bench: Bench) -> None:
 
 
 def _measured(maps: list[LabelMap], tile_px: int) -> str:
-    parts = MemoryParts("small")
+    parts = MemoryParts("small", num_decoded=0)
     started = time.perf_counter()
     built = [build(labels_HW, parts, tile_px=tile_px) for labels_HW in maps]
     build_s = time.perf_counter() - started

@@ -21,7 +21,6 @@ from terrazzo_masks.labels import LabelMap
 TILE_HEAD = struct.Struct("<4sIIB")
 TILE_MAGIC = b"TZT1"
 CHAIN_MAX = 8
-DECODED_MAX = 8
 
 
 def digest_of(data: bytes) -> str:
@@ -84,12 +83,13 @@ class MemoryParts:
     """`Parts` in dictionaries, for tests, tools and small jobs.
 
     Tiles are kept encoded in `profile`; nodes and tiles that replace others as patches, where that is smaller and
-    no more than `CHAIN_MAX` patches then lie on each other. `num_bytes` is what is kept; `num_node_reads`,
-    `num_tile_reads` and `num_puts` count the calls.
+    no more than `CHAIN_MAX` patches then lie on each other. The last `num_decoded` tiles are at hand decoded.
+    `num_bytes` is what is kept; `num_node_reads`, `num_tile_reads` and `num_puts` count the calls.
     """
 
-    def __init__(self, profile: codec.Profile = "fast") -> None:
+    def __init__(self, profile: codec.Profile = "fast", num_decoded: int = 8) -> None:
         self._profile = profile
+        self._num_decoded = num_decoded
         self._nodes: dict[str, _Kept] = {}
         self._tiles: dict[str, _Kept] = {}
         self._decoded: dict[str, LabelMap] = {}
@@ -145,7 +145,7 @@ class MemoryParts:
                 tile_HW = codec.decode_patch(kept.data, self._tile(kept.base))
             tile_HW.flags.writeable = False
         self._decoded[digest] = tile_HW
-        if len(self._decoded) > DECODED_MAX:
+        if len(self._decoded) > self._num_decoded:
             del self._decoded[next(iter(self._decoded))]
         return tile_HW
 
