@@ -123,3 +123,55 @@ def test_memory_does_not_grow_with_the_number_of_samples() -> None:
 
     peak_of(5)
     assert peak_of(400) < peak_of(20) + 64 * 1024
+
+
+def test_long_names_are_read_in_every_way_that_tars_have_for_them() -> None:
+    name = "a" * 150 + "/" + "b" * 120
+    labels_HW = three()["alpha"]
+    out = io.BytesIO()
+    Image.fromarray(labels_HW).save(out, "PNG")
+    for kind in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        shard = io.BytesIO()
+        with tarfile.open(fileobj=shard, mode="w", format=kind) as archive:
+            for suffix, data in (("jpg", picture_of(1, kind="JPEG")), ("mask.png", out.getvalue())):
+                info = tarfile.TarInfo(f"{name}.{suffix}")
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+        maps, report = read_back(SHARDS, {"a-000000.tar": shard.getvalue()})
+        assert report == Report()
+        assert_same(maps, {"b" * 120: labels_HW})
+
+
+def test_a_header_that_asks_for_gigabytes_is_refused_before_they_are_read() -> None:
+    for kind in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE):
+        info = tarfile.TarInfo("x")
+        info.type, info.size = kind, 2**30
+        shard = info.tobuf(tarfile.USTAR_FORMAT) + bytes(512)
+        _, report = read_back(SHARDS, {"a-000000.tar": shard})
+        assert "an extended header states 1073741824 bytes" in report.refusals[0].reason
+
+
+def test_a_sample_of_endless_files_is_refused() -> None:
+    shard = tar_of(*((f"a.{number}", bytes(900)) for number in range(5)))
+    report = Report()
+    limits = Limits(max_bytes=1_000)
+    assert list(SHARDS.read(MemorySource({"a-000000.tar": shard}), CLASSES, report, limits)) == []
+    assert "the files of a have more than 2000 bytes" in report.refusals[0].reason
+
+
+def test_any_damage_ends_in_samples_or_in_a_report() -> None:
+    sound = collect(SHARDS, dataset_of(three()))[0]["train-000000.tar"]
+    rng = np.random.default_rng(0)
+    num_refused = 0
+    for _ in range(150):
+        data = bytearray(sound)
+        for at in rng.integers(0, len(data), 2):
+            data[at] = rng.integers(0, 256)
+        report = Report()
+        shards = {"a-000000.tar": bytes(data[: rng.integers(1, len(data))])}
+        try:
+            assert len(list(SHARDS.read(MemorySource(shards), CLASSES, report, Limits()))) <= 3
+        except FormatError:
+            num_refused += 1  # a name that became one with '..' or a '/' before it
+        num_refused += report.num_refused
+    assert num_refused > 50

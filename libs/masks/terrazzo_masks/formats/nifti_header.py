@@ -62,6 +62,7 @@ _FIELDS = [
 ]
 _LITTLE = np.dtype(_FIELDS)
 MILLIMETRES = 2
+SLICE_BYTES_MAX = 2**30
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,10 @@ def _checked(data: bytes, order: str, max_pixels: int) -> Header:
         raise CorruptMask(f"a slice has {dim[2]} x {dim[1]} pixels: at most {max_pixels} are allowed")
     if int(values["datatype"]) not in DTYPES:
         raise UnsupportedMask(f"the volume's datatype is {int(values['datatype'])}: integers and floats are taken")
-    return Header(values, order)
+    header = Header(values, order)
+    if header.slice_bytes > SLICE_BYTES_MAX:
+        raise CorruptMask(f"a slice has {header.slice_bytes} bytes: at most {SLICE_BYTES_MAX} are read")
+    return header
 
 
 def blank(height: int, width: int) -> Header:

@@ -18,7 +18,8 @@ from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
-from terrazzo_masks.errors import CorruptMask
+from terrazzo_masks.errors import CorruptMask, MaskError
+from terrazzo_masks.formats import tar
 from terrazzo_masks.formats.exchange import (
     Abilities,
     ClassTable,
@@ -31,7 +32,6 @@ from terrazzo_masks.formats.exchange import (
     Report,
     Sample,
     Source,
-    UnreadableFile,
     classes_member,
     expressible,
     pixel_values,
@@ -42,7 +42,7 @@ from terrazzo_masks.labels import LabelMap
 
 ABILITIES = Abilities(max_class_id=65535, hierarchy=True)
 SHARD_SAMPLES_MAX, SHARD_BYTES_MAX = 1_000, 2**28
-BLOCK = tarfile.BLOCKSIZE
+BLOCK = tar.BLOCK
 IMAGE_FIELDS = ("png", "jpg", "jpeg", "tif", "tiff", "webp", "bmp")
 MASK_FIELDS = ("mask.png", "seg.png", "label.png", "labels.png", "mask.tif", "mask.npy", "seg.npy")
 
@@ -128,26 +128,26 @@ def _grouped(source: Source, shard: str, report: Report, limits: Limits) -> Iter
     """Files with one key that follow each other."""
     current: _Parts | None = None
     try:
-        with source.open(shard) as file, tarfile.open(fileobj=file, mode="r|") as archive:
-            for info in archive:
-                if info.isdir():
+        with source.open(shard) as file:
+            for member in tar.members(file, limits.max_bytes):
+                if member.is_folder:
                     continue
-                key, name = _split_name(shard, info)
-                if not info.isreg():
-                    report.refused(f"{shard}: {info.name}", "it is a link or a device, not a file")
-                    continue
-                if info.size > limits.max_bytes:
-                    reason = f"it has {info.size} bytes; at most {limits.max_bytes} are taken"
-                    report.refused(f"{shard}: {info.name}", reason)
+                key, name = _split_name(shard, member.name)
+                if member.data is None:
+                    large = f"it has {member.size} bytes; at most {limits.max_bytes} are taken"
+                    reason = large if member.is_file else "it is a link or a device, not a file"
+                    report.refused(f"{shard}: {member.name}", reason)
                     continue
                 if current is not None and current.key != key:
                     yield current
                     current = None
-                member = archive.extractfile(info)
-                assert member is not None
                 current = current or _Parts(key)
-                current.files[name] = member.read()
-    except (tarfile.TarError, EOFError, OSError, UnreadableFile) as error:
+                current.files[name] = member.data
+                if sum(map(len, current.files.values())) > 2 * limits.max_bytes:
+                    raise CorruptMask(f"the files of {key} have more than {2 * limits.max_bytes} bytes")
+    except FormatError:
+        raise
+    except MaskError as error:
         # The sample at the damage may lack files: it is not given on.
         behind = f" behind {current.key}" if current is not None else ""
         report.refused(shard, f"the shard can't be read{behind}: {error}")
@@ -156,13 +156,13 @@ def _grouped(source: Source, shard: str, report: Report, limits: Limits) -> Iter
         yield current
 
 
-def _split_name(shard: str, info: tarfile.TarInfo) -> tuple[str, str]:
+def _split_name(shard: str, name: str) -> tuple[str, str]:
     """(key, field) of a file: the key ends at the first dot of its name. Raises FormatError."""
-    path = PurePosixPath(info.name)
-    if path.is_absolute() or ".." in path.parts or "\\" in info.name:
-        raise FormatError(f"{shard}: the member {info.name[:200]!r} points outside of the archive")
-    stem, _, name = path.name.partition(".")
-    return str(path.parent / stem), name.lower()
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise FormatError(f"{shard}: the member {name[:200]!r} points outside of the archive")
+    stem, _, field_name = path.name.partition(".")
+    return str(path.parent / stem), field_name.lower()
 
 
 def _found(shard: str, parts: _Parts, to_id: Mapping[int, int], report: Report, limits: Limits) -> Found | None:

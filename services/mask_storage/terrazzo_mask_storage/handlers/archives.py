@@ -14,7 +14,7 @@ from terrazzo_mask_storage.domain.layouts import is_unsafe
 from terrazzo_masks.formats.exchange import UnreadableFile
 from terrazzo_schema.errors import CorruptInput, TooLarge
 
-MEMBERS_MAX = 2_000_000
+MEMBERS_MAX = 500_000
 # Images hardly shrink, but a small archive of label maps does by a lot.
 UNPACKED_BYTES_ALWAYS = 2**30
 UNPACKED_RATIO_MAX = 100
