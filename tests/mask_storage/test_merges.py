@@ -187,6 +187,30 @@ def test_a_conflict_that_the_branch_itself_settles_is_withdrawn(world: World) ->
     assert len(world.said(ConflictWithdrawn)) == 1
 
 
+def test_a_merge_that_would_be_lost_under_staged_masks_is_refused(world: World) -> None:
+    a, b = forked(world, 2)
+    commit_masks(world, {a: painted((0, 0, 9, 9, 2))}, "side")
+    world.stage({a: world.put(painted((20, 20, 9, 9, 3))), b: world.put(painted((20, 20, 9, 9, 3)))})
+    refused = post(world, "merges", {"source": "side"})
+    assert refused.status_code == 409
+    assert "1 samples that the merge changes are staged on 'main'" in refused.json()["detail"]
+    assert merge(world, dry_run=True)["state"] == "fast_forward"
+    world.commit(sample_ids=[a])
+    assert merge(world)["state"] == "merged"
+    assert (labels_at(world, "main")[a] == painted((0, 0, 9, 9, 2), (20, 20, 9, 9, 3))).all()
+    assert world.dataset("status")["staged"] == 1
+    commit_masks(world, {b: painted((0, 0, 9, 9, 2))}, "side")
+    assert post(world, "merges", {"source": "side"}).status_code == 409
+
+
+def test_the_same_merge_asked_for_again_while_it_is_open_is_the_same_merge(world: World) -> None:
+    [sample] = forked(world)
+    commit_masks(world, {sample: painted((0, 0, 9, 9, 2))})
+    commit_masks(world, {sample: painted((0, 0, 9, 9, 3))}, "side")
+    assert merge(world) == merge(world)
+    assert len(world.said(ConflictFound)) == 1
+
+
 def test_an_abandoned_merge_calls_its_tasks_off_and_stays_abandoned(world: World) -> None:
     [sample] = forked(world)
     commit_masks(world, {sample: painted((0, 0, 9, 9, 2))})
@@ -206,12 +230,12 @@ def test_the_same_request_again_gets_the_same_merge(world: World) -> None:
     commit_masks(world, {sample: painted((20, 20, 9, 9, 3))}, "side")
     answers = [post(world, "merges", {"source": "side"}, Idempotency_Key="m1").json() for _ in range(2)]
     assert answers[0] == answers[1]
-    assert len(world.dataset("commits")["items"]) == 3
+    assert len(world.dataset("commits")["items"]) == 4
     undo = {"ref": answers[0]["commit_id"]}
     reverts = [post(world, "reverts", undo, Idempotency_Key="r1") for _ in range(2)]
     assert [r.status_code for r in reverts] == [201, 201]
     assert reverts[0].json() == reverts[1].json()
-    assert len(world.dataset("commits")["items"]) == 4
+    assert len(world.dataset("commits")["items"]) == 5
 
 
 def test_two_histories_merged_crosswise_merge_again(world: World) -> None:
@@ -340,6 +364,15 @@ def test_only_managers_change_history(world: World, role: str) -> None:
     ):
         assert client.post(f"/v1/datasets/{PROJECT}/{path}", json=body).status_code == 403
     assert client.delete(f"/v1/datasets/{PROJECT}/branches/side").status_code == 403
+
+
+def test_a_viewer_may_ask_what_a_merge_would_do(world: World) -> None:
+    [sample] = forked(world)
+    commit_masks(world, {sample: painted((0, 0, 9, 9, 2))}, "side")
+    body = {"source": "side", "dry_run": True}
+    path = f"/v1/datasets/{PROJECT}/merges"
+    assert world.as_("viewer").post(path, json=body).json()["state"] == "fast_forward"
+    assert world.as_("vendor", vendor="v").post(path, json=body).status_code == 403
 
 
 def test_another_organisation_sees_nothing(world: World) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from PIL import Image
 from system_harness import Harness
 
 from terrazzo.cli.main import run
+from terrazzo_mask_storage.domain.gate_file import parse_gates
+from terrazzo_mask_storage.domain.gates import Custom, evaluate
 
 from .test_crash import ONTOLOGY, npy
 
@@ -80,7 +84,9 @@ def test_a_branch_is_made_merged_and_taken_away(desk: Desk) -> None:
     code, out, _ = desk.type("merge", "side", "-m", "more things")
     assert code == 0
     assert "into main: merged as" in out
-    assert [c["message"] for c in desk.json("log")[1]] == ["more things", "on main", "on main"]
+    log = [c["message"] for c in desk.json("log")[1]]
+    assert (log[0], sorted(log[1:])) == ("more things", ["on main", "on main", "on side"])
+    assert desk.type("show")[1].count("parent ") == 2
     assert {b["name"] for b in desk.json("branches")[1]} == {"main", "side"}
     assert desk.type("branch", "side", "--delete")[0] == 0
     assert [b["name"] for b in desk.json("branches")[1]] == ["main"]
@@ -193,3 +199,45 @@ def test_blame_of_a_box_and_a_picture_of_a_diff(desk: Desk, tmp_path: Path) -> N
     assert nothing[0] == 0
     assert "nothing to draw" in nothing[1]
     assert not (tmp_path / "none.png").exists()
+
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "versions.md").read_text()
+
+
+def guide_blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE, re.S)
+
+
+def guide_commands() -> list[list[str]]:
+    lines = [line for block in guide_blocks("sh") for line in block.splitlines() if line.startswith("terrazzo ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+@pytest.mark.parametrize("words", guide_commands(), ids=lambda words: " ".join(words[:3]))
+def test_every_command_of_the_guide_exists_with_its_options(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = words[: 3 if words[1] == "gates" else 2]
+    assert run([*name, "--help"]) == 0
+    said = capsys.readouterr().out
+    for option in (word for word in words if word.startswith("-")):
+        assert re.search(rf"(^|\s|,){re.escape(option)}\b", said, re.M), f"{option} of {' '.join(name)}"
+
+
+class Scene:
+    """A proposal of one sample, as far as the guide's own gate looks."""
+
+    def samples(self, of: str) -> list[Any]:
+        assert of == "changed"
+        return [type("Sample", (), {"name": "a.png", "counts": {1: 5, 2: 400}})()]
+
+
+def test_the_gates_of_the_guide_are_read_and_its_own_gate_runs() -> None:
+    known: dict[str, Any] = {}
+    exec(guide_blocks("python")[0], known)  # the guide's text, from this repository
+    installed = {"no-tiny-objects": known["no_tiny_objects"]}
+    gates = parse_gates(guide_blocks("yaml")[0], {1: "road", 2: "car"}, installed)
+    assert len(gates.rules) == 5
+    custom = [rule for rule in gates.rules if isinstance(rule, Custom)]
+    [outcome] = evaluate(custom, Scene(), installed)  # type: ignore[arg-type]
+    assert outcome.reasons == ("a.png: class 1 has 5 pixels",)

@@ -72,7 +72,10 @@ def show_(
     with connect(url, key, data_dir) as client:
         view = client.datasets.show(project_id, ref)
     counts = "\n".join(f"  class {c}: {n:,} px" for c, n in sorted(view.counts.items()))
-    text = f"commit {view.commit_id}\ntree   {view.tree_id}\n{view.created_at:%Y-%m-%d %H:%M} {view.author}"
+    parents = "".join(f"parent {parent_id}\n" for parent_id in view.parent_ids)
+    text = (
+        f"commit {view.commit_id}\n{parents}tree   {view.tree_id}\n{view.created_at:%Y-%m-%d %H:%M} {view.author}"
+    )
     show(view, as_json, f"{text}\n\n  {view.message}\n\n{view.num_samples} samples\n{counts}")
 
 

@@ -12,6 +12,7 @@ from terrazzo_mask_storage.handlers import blames, branches, merges, picks, ruli
 from terrazzo_mask_storage.handlers.gates import refusal
 from terrazzo_mask_storage.handlers.merge_views import merge_view
 from terrazzo_runtime.http import RequestOnce, problems
+from terrazzo_schema.errors import Forbidden
 from terrazzo_schema.ids import ID_PATTERN
 from terrazzo_schema.rest.base import Page
 from terrazzo_schema.rest.mask_storage import BranchView, CommitView
@@ -38,9 +39,19 @@ MergeId = Annotated[str, Path(pattern=ID_PATTERN, max_length=100)]
     responses=problems(400, 401, 403, 404, 409, 422, 507),
 )
 def merge(
-    project_id: ProjectId, command: MergeCreate, caller: edge.Manager, deps: Given, once: RequestOnce
+    project_id: ProjectId, command: MergeCreate, caller: edge.Insider, deps: Given, once: RequestOnce
 ) -> MergeView:
-    """Merge a version into a branch, by sample, tile and pixel. Conflicts become tasks; gates may refuse it."""
+    """Merge a version into a branch, by sample, tile and pixel. Conflicts become tasks; gates may refuse it.
+
+    A dry run changes nothing, and every role but a vendor's may do one (a CI job needs no manager's key).
+    """
+    if not command.dry_run and caller.role not in ("manager", "admin", "service"):
+        raise Forbidden(
+            f"the role {caller.role!r} may not merge",
+            field="role",
+            value=caller.role,
+            remedy="use a manager's key, or a dry run",
+        )
     view = merges.merge(deps, scope_of(caller, project_id), command, caller, once)
     return view if command.dry_run else _let_pass(view)
 

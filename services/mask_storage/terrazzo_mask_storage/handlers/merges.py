@@ -51,7 +51,7 @@ class Moved(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """A merge, worked out. `ours` None: the branch is not there yet. `state`: what becomes of it, gates aside."""
+    """A merge, worked out. `ours` None: there is no branch yet; `unstaged`: what is staged, as the source has it."""
 
     source: Commit
     ours: Commit | None
@@ -61,6 +61,7 @@ class Plan:
     num_changed: int = 0
     report: Report | None = None
     unstaged: Mapping[str, TreeEntry | None] | None = None
+    staged_over: tuple[str, ...] = ()
 
     @property
     def clashing(self) -> tuple[Clashing, ...]:
@@ -70,7 +71,8 @@ class Plan:
 def merge(deps: Deps, scope: Scope, command: MergeCreate, caller: Principal, once: Once | None) -> MergeView:
     """Merge `source` into `target`.
 
-    Raises NotFound, Conflict for conflicts under "fail", InvalidGates for rules to try that have mistakes.
+    Raises NotFound, Conflict for conflicts under "fail" and for staged masks that the merge would be lost under,
+    InvalidGates for rules to try that have mistakes.
     """
     author = caller.name or caller.key_id
 
@@ -90,6 +92,7 @@ def merge(deps: Deps, scope: Scope, command: MergeCreate, caller: Principal, onc
                 return planned_view(store, scope, draft, plan.clashing, plan.report)
             if command.strategy == "fail" and plan.clashing:
                 raise conflict_problem(store, scope, plan.clashing, f"the merge into {command.target!r}")
+            _refuse_staged_over(plan, command.target)
         return deps.uow.once(once, MergeView, lambda tx: _begin(tx, scope, draft, plan))
 
     return insist(deps, once, MergeView, attempt, command.target)
@@ -143,7 +146,9 @@ def make_plan(
     base = base_tree(shop, graph, bases)
     merged = shop.merge(base, ours.tree_id, source.tree_id, strategy, rulings=rulings)
     version = write_version(shop, ours, merged, keep)
-    plan = Plan(source, ours, bases, "open" if merged.clashing else "merged", version, len(merged.changes))
+    state: State = "open" if merged.clashing else "merged"
+    over = _staged_over(shop, target, merged.changes)
+    plan = Plan(source, ours, bases, state, version, len(merged.changes), staged_over=over)
     if strategy == "fail" and merged.clashing:
         plan = replace(plan, state="refused")
     # An open merge is not the version that will be: the gates look when people have decided. A dry run looks now.
@@ -159,7 +164,10 @@ def _forward(deps: Deps, shop: Workshop, plan: Plan, target: str, tried: str | N
     there = versions.find_many(source.tree_id, staged, *read)
     unstaged = {sample_id: there.get(sample_id) for sample_id in staged}
     version = Version(source.tree_id, source.num_samples, num_changed, source.counts, (), (), (), unstaged, shop)
-    plan = replace(plan, num_changed=num_changed, unstaged=unstaged)
+    before = versions.find_many(old_tree, staged, *read) if old_tree is not None else {}
+    changed = {s: entry for s, entry in unstaged.items() if entry != before.get(s)}
+    over = _staged_over(shop, target, changed)
+    plan = replace(plan, num_changed=num_changed, unstaged=unstaged, staged_over=over)
     return _checked(deps, shop, plan, target, version, tried, keep)
 
 
@@ -221,7 +229,29 @@ def _draft(deps: Deps, command: MergeCreate, plan: Plan, author: str) -> Merge:
     )
 
 
+def _refuse_staged_over(plan: Plan, target: str) -> None:
+    """The branch's next commit puts staged masks in place whole: what a merge painted in them would be gone."""
+    if plan.staged_over:
+        raise Conflict(
+            f"{len(plan.staged_over)} samples that the merge changes are staged on {target!r} with other masks",
+            field="target",
+            value=min(plan.staged_over),
+            remedy="commit what is staged first, or stage it anew after the merge",
+        )
+
+
+def _staged_over(shop: Workshop, target: str, changes: Mapping[str, TreeEntry | None]) -> tuple[str, ...]:
+    """The samples of `changes` that are staged on the branch with another mask than they get."""
+    staged = shop.store.staged(shop.scope, target)
+    masks = {s: entry.mask_id if entry is not None else None for s, entry in changes.items() if s in staged}
+    return tuple(s for s, mask_id in masks.items() if staged[s] != mask_id)
+
+
 def _begin(tx: Tx[Store], scope: Scope, draft: Merge, plan: Plan) -> MergeView:
+    if plan.state == "open":
+        for known in tx.store.open_merges_into(scope, draft.target):
+            if known.source_commit_id == draft.source_commit_id:
+                return merge_view(tx.store, scope, known)  # it is being decided already: no second set of tasks
     tx.store.add_merge(scope, draft)
     made = carry_out(tx, scope, draft, plan, by=None)
     if made.state == "open":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,10 +16,11 @@ from terrazzo_mask_storage.handlers.projects import known_project
 from terrazzo_mask_storage.ports import Scope, Store
 from terrazzo_runtime.auth import Principal
 from terrazzo_runtime.unit_of_work import Once, Tx
-from terrazzo_schema.errors import Conflict, CorruptInput, NotFound, NotKnownYet, Unprocessable
+from terrazzo_schema.errors import Conflict, CorruptInput, NotFound, NotKnownYet, TerrazzoError, Unprocessable
 from terrazzo_schema.rest.base import Page
 from terrazzo_schema.rest.merges import ConflictView, MergeComplete, MergeView, Resolution
 
+log = logging.getLogger("terrazzo.merges")
 UNFINISHED = ("open", "refused")
 
 
@@ -166,16 +168,21 @@ def complete(
 
 
 def complete_decided(deps: Deps, limit: int = 8) -> int:
-    """Complete open merges of which every conflict is decided. Returns how many there were."""
+    """Complete open merges of which every conflict is decided. Returns how many were.
+
+    One that can't be completed now (somebody else did it, the disk is full, a part is damaged) is logged and is
+    found again; it stands in no other's way.
+    """
     with deps.uow.read() as store:
         waiting = store.decided_merges(limit)
+    num_done = 0
     for scope, merge_id in waiting:
         try:
             complete(deps, scope, merge_id, MergeComplete(), None)
-        except Conflict:
-            # Somebody else completed or abandoned it just now; otherwise it is found again.
-            continue
-    return len(waiting)
+            num_done += 1
+        except TerrazzoError as error:
+            log.warning("the merge %s is decided, and not completed yet: %s", merge_id, error.detail)
+    return num_done
 
 
 def abandon(tx: Tx[Store], scope: Scope, merge_id: str) -> MergeView:
