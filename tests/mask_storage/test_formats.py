@@ -207,3 +207,13 @@ def test_a_member_that_is_damaged_in_the_midst_of_a_stream_is_an_unreadable_file
 def _drain(file: Any) -> None:
     while file.read(1_000):
         pass
+
+
+def test_an_archive_may_be_larger_than_other_bodies_and_has_a_limit_of_its_own(make_world) -> None:
+    world = make_world(max_body_bytes=1_000, max_archive_bytes=100_000)
+    data = zip_of({"images/a.png": picture_bytes(random_picture(1))})
+    assert 1_000 < len(data) < 100_000
+    assert import_(world, data)["num_imported"] == 1
+    answer = world.client.post(f"/v1/images/{PROJECT}", params={"name": "a"}, content=data)
+    assert (answer.status_code, answer.json()["remedy"]) == (413, "send at most 1000 bytes")
+    assert "at most 100000" in import_(world, bytes(100_001), expect=413)["remedy"]

@@ -115,16 +115,20 @@ def build_app(
     max_body_bytes: int,
     openapi_url: str = "/openapi.json",
 ) -> FastAPI:
-    """An app without routes yet. `app.state.is_revoked` is set by the service that owns it."""
+    """An app without routes yet. `app.state.is_revoked` is set by the service that owns it.
+
+    `app.state.max_bytes_of` (path -> bytes) may allow larger bodies to endpoints that do not hold them in memory.
+    """
     app = FastAPI(title=title, version=version, openapi_url=openapi_url, docs_url=None, redoc_url=None)
     app.state.authority = authority
     app.state.is_revoked = lambda key_id: False
+    app.state.max_bytes_of = lambda path: max_body_bytes
     app.add_exception_handler(TerrazzoError, _on_business_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(UnicodeEncodeError, _on_unpaired_surrogate)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_bug)
-    app.add_middleware(_Edge, max_body_bytes=max_body_bytes)
+    app.add_middleware(_Edge)
     return app
 
 
@@ -217,9 +221,8 @@ def _on_bug(request: Request, error: Exception) -> JSONResponse:
 class _Edge:
     """ASGI middleware: a trace id for the request, and a limit on its body (declared or streamed)."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -229,8 +232,9 @@ class _Edge:
         given = headers.get(b"x-request-id", b"").decode("latin-1")
         trace_id.set(given if 0 < len(given) <= 64 and given.isprintable() else new_id("trc"))
         declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._max_body_bytes:
-            await _answer(self._too_large(int(declared)).problem(scope["path"]))(scope, receive, send)
+        limit: int = scope["app"].state.max_bytes_of(scope["path"])
+        if declared.isdigit() and int(declared) > limit:
+            await _answer(_too_large(int(declared), limit).problem(scope["path"]))(scope, receive, send)
             return
         num_received = 0
 
@@ -238,16 +242,17 @@ class _Edge:
             nonlocal num_received
             message = await receive()
             num_received += len(message.get("body", b""))
-            if num_received > self._max_body_bytes:
-                raise self._too_large(num_received)
+            if num_received > limit:
+                raise _too_large(num_received, limit)
             return message
 
         await self._app(scope, limited, send)
 
-    def _too_large(self, num_bytes: int) -> TooLarge:
-        return TooLarge(
-            f"the body has {num_bytes} bytes or more",
-            field="body",
-            value=num_bytes,
-            remedy=f"send at most {self._max_body_bytes} bytes",
-        )
+
+def _too_large(num_bytes: int, limit: int) -> TooLarge:
+    return TooLarge(
+        f"the body has {num_bytes} bytes or more",
+        field="body",
+        value=num_bytes,
+        remedy=f"send at most {limit} bytes",
+    )

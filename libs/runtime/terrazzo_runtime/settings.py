@@ -37,6 +37,9 @@ class Settings(BaseModel):
     max_image_pixels: int = Field(400_000_000, ge=1, description="largest image that is decoded, pixels")
     max_mask_pixels: int = Field(2**40, ge=1, description="largest blank mask that is made, pixels")
     max_body_bytes: int = Field(512 * 2**20, ge=1, description="largest request body, bytes")
+    max_archive_bytes: int = Field(
+        64 * 2**30, ge=1, description="largest archive that is imported, bytes; it lies in a temporary file"
+    )
     repack_after_s: int = Field(
         600, ge=0, description="age at which what was stored fast is packed small in the background, seconds"
     )

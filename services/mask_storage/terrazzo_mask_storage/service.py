@@ -35,6 +35,10 @@ def create(ports: Ports) -> Service:
     gates = InstalledGates(ports.settings.gate_functions)
     deps = Deps(service.uow, ports.blobs, PackCache(ports.blobs), ports.clock, ports.settings, gates)
     service.app.state.deps = deps
+    # An archive goes to a file, so it may be larger than what is held in memory.
+    service.app.state.max_bytes_of = lambda path: (
+        ports.settings.max_archive_bytes if path.endswith("/import") else ports.settings.max_body_bytes
+    )
     service.app.state.diffs = DiffCache()
     for router in routers:
         service.app.include_router(router)
