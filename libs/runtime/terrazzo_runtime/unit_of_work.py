@@ -9,7 +9,7 @@ Nothing else commits, and nothing is published in any other way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -70,28 +70,40 @@ class Tx(Generic[S]):
 
     def publish(self, message: Message, *, key: str, organisation_id: str, project_id: str) -> str:
         """Say an event when (and only when) this transaction commits. Returns the event's id."""
-        event = Event(
-            id=new_id("evt"),
-            source=self._uow.service,
-            time=self._uow.clock.now(),
-            organisation_id=organisation_id,
-            project_id=project_id,
-            key=key,
-            causation_id=self._cause.id if self._cause else (self._once.key if self._once else ""),
-            trace_id=self._cause.trace_id if self._cause else trace_id.get(),
-            message=message,
-        )
-        # Values apart from the statement: it is then compiled once, not per event (a handler may say thousands).
-        self.connection.execute(
-            self._uow.tables.outbox.insert(),
-            {
-                "id": event.id,
-                "topic": topic_of(event.source),
-                "key": f"{project_id}/{key}",
-                "value": wrap(event),
-            },
-        )
-        return event.id
+        [event_id] = self.publish_many([(message, key)], organisation_id=organisation_id, project_id=project_id)
+        return event_id
+
+    def publish_many(
+        self, messages: Sequence[tuple[Message, str]], *, organisation_id: str, project_id: str
+    ) -> list[str]:
+        """As `publish`, of several (message, key) in one statement. Returns the events' ids."""
+        events = [
+            Event(
+                id=new_id("evt"),
+                source=self._uow.service,
+                time=self._uow.clock.now(),
+                organisation_id=organisation_id,
+                project_id=project_id,
+                key=key,
+                causation_id=self._cause.id if self._cause else (self._once.key if self._once else ""),
+                trace_id=self._cause.trace_id if self._cause else trace_id.get(),
+                message=message,
+            )
+            for message, key in messages
+        ]
+        if events:
+            # Values apart from the statement: it is then compiled once, and not per event.
+            rows = [
+                {
+                    "id": event.id,
+                    "topic": topic_of(event.source),
+                    "key": f"{project_id}/{event.key}",
+                    "value": wrap(event),
+                }
+                for event in events
+            ]
+            self.connection.execute(self._uow.tables.outbox.insert(), rows)
+        return [event.id for event in events]
 
     def remember(self, answer: BaseModel) -> None:
         """Keep the answer to this request, so that its retry gets the same one."""

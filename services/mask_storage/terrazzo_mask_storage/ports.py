@@ -47,6 +47,15 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What a sample shows: of its image, what a label must fit."""
+
+    image_hash: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
 class Mask:
     """`counts` is class id -> pixels; `size_bytes` all that the mask needs, shared tiles included."""
 
@@ -104,6 +113,10 @@ class Store(Protocol):
     def image(self, scope: Scope, image_hash: str) -> Image | None: ...
     def images_of(self, scope: Scope, sample_ids: Sequence[str]) -> dict[str, Image]:
         """By sample id; those that are not known are left out."""
+        ...
+
+    def shown(self, scope: Scope, sample_ids: Iterable[str]) -> dict[str, Shown]:
+        """As `images_of`, the little that is asked of very many."""
         ...
 
     def images(self, scope: Scope, after: str, limit: int) -> list[Image]:
@@ -191,6 +204,14 @@ class Store(Protocol):
     # masks
     def mask(self, scope: Scope, mask_id: str) -> Mask | None: ...
     def masks(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, Mask]: ...
+    def mask_sizes(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """(height, width) of those that are known."""
+        ...
+
+    def mask_counts(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
+        """(class id, pixels) of those that are known."""
+        ...
+
     def add_masks(self, scope: Scope, masks: Iterable[Mask]) -> None: ...
     def origins(self, scope: Scope, mask_id: str) -> list[tuple[str, Origin]]:
         """(sample id, origin), in the order in which they were told."""
@@ -218,6 +239,11 @@ class Store(Protocol):
     def set_head(self, scope: Scope, branch: str, commit_id: str) -> None: ...
     def branches(self, scope: Scope) -> list[tuple[str, str]]: ...
     def commit(self, scope: Scope, commit_id: str) -> Commit | None: ...
+    def commits(self, scope: Scope, commit_ids: Iterable[str]) -> dict[str, Commit]: ...
+    def commits_until(self, scope: Scope, moment: datetime, limit: int) -> list[Commit]:
+        """The newest of those made by then, newest first; commits of one moment in any order."""
+        ...
+
     def commits_like(self, scope: Scope, prefix: str) -> list[str]:
         """At most two ids that start so: one means that the prefix is clear."""
         ...

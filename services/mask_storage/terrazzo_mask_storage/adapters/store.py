@@ -11,12 +11,13 @@ from terrazzo_mask_storage.adapters import tables
 from terrazzo_mask_storage.adapters.audit_store import AuditStore
 from terrazzo_mask_storage.adapters.merge_store import MergeStore
 from terrazzo_mask_storage.adapters.parts_store import PartsStore
+from terrazzo_mask_storage.adapters.scale_store import ScaleStore, commit_of
 from terrazzo_mask_storage.adapters.statements import chunks
 from terrazzo_mask_storage.domain.blame import Origin
 from terrazzo_mask_storage.ports import Acceptance, Commit, Image, Mask, Project, Scope, Tag
 
 
-class SqlStore(PartsStore, AuditStore, MergeStore):
+class SqlStore(PartsStore, AuditStore, MergeStore, ScaleStore):
     """Implements ports.Store on one connection, inside its transaction."""
 
     # projects
@@ -225,20 +226,7 @@ class SqlStore(PartsStore, AuditStore, MergeStore):
     def commit(self, scope: Scope, commit_id: str) -> Commit | None:
         table = tables.commits
         row = self._first(sa.select(table).where(*_in(table, scope), table.c.commit_id == commit_id))
-        if row is None:
-            return None
-        return Commit(
-            row.commit_id,
-            row.tree_id,
-            row.branch,
-            tuple(row.parent_ids),
-            row.message,
-            row.author,
-            row.num_samples,
-            row.num_changed,
-            dict(row.counts),
-            row.created_at,
-        )
+        return None if row is None else commit_of(row)
 
     def commits_like(self, scope: Scope, prefix: str) -> list[str]:
         table = tables.commits

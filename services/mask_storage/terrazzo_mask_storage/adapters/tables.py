@@ -177,6 +177,7 @@ commits = sa.Table(
     sa.Column("num_changed", sa.Integer, nullable=False),
     sa.Column("counts", sa.JSON, nullable=False),  # [[class id, pixels], ...]
     sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Index("commits_by_time", "organisation_id", "project_id", "created_at"),
 )
 tags = sa.Table(
     "tags",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from itertools import dropwhile, islice
 
 from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.versions import TreeEntry
@@ -11,7 +11,7 @@ from terrazzo_mask_storage.handlers.deps import Deps
 from terrazzo_mask_storage.handlers.gates import guard_commit
 from terrazzo_mask_storage.handlers.parts import NewParts, reader
 from terrazzo_mask_storage.handlers.projects import known_project
-from terrazzo_mask_storage.handlers.refs import ancestry, base_of, resolve
+from terrazzo_mask_storage.handlers.refs import base_of, history, resolve
 from terrazzo_mask_storage.ports import Commit, Scope, Store, Tag
 from terrazzo_runtime.auth import Principal
 from terrazzo_runtime.unit_of_work import Tx
@@ -44,27 +44,27 @@ def stage_items(tx: Tx[Store], deps: Deps, scope: Scope, branch: str, items: Map
     """Stage `items` (sample id -> mask id, None removes). What the branch's head says already is not staged."""
     _refuse_misfits(tx.store, scope, items)
     base = base_of(tx.store, scope, branch)
-    read = reader(tx.store, deps.packs, scope.organisation_id)
-    as_committed = []
-    for sample_id, mask_id in items.items():
-        entry = versions.find(base.tree_id, sample_id, read) if base else None
-        if mask_id == (entry.mask_id if entry else None):
-            as_committed.append(sample_id)
-    tx.store.unstage(scope, branch, as_committed)
-    changed = {sample_id: mask_id for sample_id, mask_id in items.items() if sample_id not in set(as_committed)}
+    committed: dict[str, TreeEntry] = {}
+    if base is not None:
+        read = reader(tx.store, deps.packs, scope.organisation_id)
+        committed = versions.find_many(base.tree_id, items, read.node, read.prefetch)
+    changed = {s: mask_id for s, mask_id in items.items() if mask_id != _mask_of(committed.get(s))}
+    tx.store.unstage(scope, branch, items.keys() - changed.keys())
     tx.store.stage(scope, branch, changed)
-    for sample_id, mask_id in items.items():
-        tx.publish(
-            MaskStaged(sample_id=sample_id, mask_id=mask_id or "", branch=branch),
-            key=sample_id,
-            organisation_id=scope.organisation_id,
-            project_id=scope.project_id,
-        )
+    tx.publish_many(
+        [(MaskStaged(sample_id=s, mask_id=mask_id or "", branch=branch), s) for s, mask_id in items.items()],
+        organisation_id=scope.organisation_id,
+        project_id=scope.project_id,
+    )
+
+
+def _mask_of(entry: TreeEntry | None) -> str | None:
+    return None if entry is None else entry.mask_id
 
 
 def _refuse_misfits(store: Store, scope: Scope, items: Mapping[str, str | None]) -> None:
-    images = store.images_of(scope, list(items))
-    masks = store.masks(scope, [mask_id for mask_id in items.values() if mask_id is not None])
+    images = store.shown(scope, items)
+    masks = store.mask_sizes(scope, [mask_id for mask_id in items.values() if mask_id is not None])
     for sample_id, mask_id in items.items():
         image = images.get(sample_id)
         if image is None:
@@ -74,9 +74,9 @@ def _refuse_misfits(store: Store, scope: Scope, items: Mapping[str, str | None])
         mask = masks.get(mask_id)
         if mask is None:
             raise Unprocessable(f"no mask {mask_id} in this project", field="mask_id", value=mask_id)
-        if (mask.height, mask.width) != (image.height, image.width):
+        if mask != (image.height, image.width):
             raise Unprocessable(
-                f"the mask of sample {sample_id} is {mask.height} x {mask.width}, its image is "
+                f"the mask of sample {sample_id} is {mask[0]} x {mask[1]}, its image is "
                 f"{image.height} x {image.width}",
                 field="mask_id",
                 value=mask_id,
@@ -147,17 +147,16 @@ def _commit_of(
     caller: Principal,
 ) -> Commit:
     """Write the new version's tree (its new nodes alone), and say what the commit is."""
-    images = tx.store.images_of(scope, list(staged))
+    images = tx.store.shown(scope, staged)
     changes = {
         sample_id: None if mask_id is None else TreeEntry(sample_id, images[sample_id].image_hash, mask_id)
         for sample_id, mask_id in staged.items()
     }
-    read = reader(tx.store, deps.packs, scope.organisation_id)
-    old = {s: versions.find(base.tree_id, s, read) for s in changes} if base else {}
-    nodes = NewParts()
-    tree = versions.apply(base.tree_id if base else None, changes, read, nodes.put)
+    nodes = NewParts(reader(tx.store, deps.packs, scope.organisation_id))
+    edit = versions.edit(base.tree_id if base else None, changes, nodes.node, nodes.put, nodes.prefetch)
     nodes.write_blobs(tx.store, deps.blobs, scope.organisation_id)
     nodes.add_rows(tx.store, scope.organisation_id)
+    tree, old = edit.tree, edit.before
     gone = [entry.mask_id for entry in old.values() if entry is not None]
     come = [entry.mask_id for entry in changes.values() if entry is not None]
     parent_ids = (base.commit_id,) if base else ()
@@ -183,11 +182,11 @@ def _recount(
     store: Store, scope: Scope, counts: Mapping[int, int], gone: Sequence[str], come: Sequence[str]
 ) -> dict[int, int]:
     """Pixels per class of the version, from its parent's: no mask is decoded, and unchanged ones not looked at."""
-    masks = store.masks(scope, [*gone, *come])
+    counts_of = store.mask_counts(scope, [*gone, *come])
     total = dict(counts)
     for sign, mask_ids in ((-1, gone), (1, come)):
         for mask_id in mask_ids:
-            for class_id, pixels in masks[mask_id].counts.items():
+            for class_id, pixels in counts_of[mask_id]:
                 total[class_id] = total.get(class_id, 0) + sign * pixels
     return {class_id: pixels for class_id, pixels in sorted(total.items()) if pixels}
 
@@ -208,9 +207,11 @@ def commit_view(commit: Commit) -> CommitView:
 
 
 def log(store: Store, scope: Scope, ref: str, cursor: str | None, limit: int) -> Page[CommitView]:
-    """Commits from `ref` back to the first, newest first."""
-    start = resolve(store, scope, cursor or ref)
-    found = list(islice(ancestry(store, scope, start), limit + 1))
+    """Commits from `ref` back to the first by way of any parent, newest first; from the commit `cursor` on."""
+    behind = history(store, scope, resolve(store, scope, ref))
+    if cursor is not None:
+        behind = dropwhile(lambda commit: commit.commit_id != cursor, behind)
+    found = list(islice(behind, limit + 1))
     return Page(
         items=[commit_view(commit) for commit in found[:limit]],
         next_cursor=found[limit].commit_id if len(found) > limit else None,
@@ -222,7 +223,7 @@ def entries(deps: Deps, scope: Scope, ref: str, cursor: str | None, limit: int) 
     with deps.uow.read() as store:
         commit = resolve(store, scope, ref)
         read = reader(store, deps.packs, scope.organisation_id)
-        found = list(islice(versions.walk(commit.tree_id, read, cursor or ""), limit + 1))
+        found = list(islice(versions.walk(commit.tree_id, read.node, cursor or "", read.prefetch), limit + 1))
         items = described(store, scope, found[:limit])
     return Page(items=items, next_cursor=items[-1].sample_id if len(found) > limit else None)
 

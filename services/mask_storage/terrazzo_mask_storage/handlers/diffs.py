@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from itertools import islice
+
+import numpy as np
 
 from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.versions import TreeEntry
 from terrazzo_mask_storage.handlers.deps import Deps
-from terrazzo_mask_storage.handlers.masks import load
-from terrazzo_mask_storage.handlers.parts import reader
+from terrazzo_mask_storage.handlers.parts import PartsReader, reader
 from terrazzo_mask_storage.handlers.refs import resolve
 from terrazzo_mask_storage.ports import Scope, Store
+from terrazzo_masks import tiles
 from terrazzo_masks.diff import ManifestDiff, diff_manifests
+from terrazzo_masks.manifest import MIXED
 from terrazzo_schema.rest.mask_storage import DiffView, Flow, SampleDiff
 
+# Pairs of masks whose parts are located together.
+_AT_ONCE = 1_000
 PairFlow = dict[tuple[int, int], int]
 
 
@@ -28,17 +33,15 @@ class DiffCache:
         self._diffs: OrderedDict[tuple[str, str], ManifestDiff] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, old_id: str, new_id: str, make: Callable[[], ManifestDiff]) -> ManifestDiff:
+    def get(self, pair: tuple[str, str]) -> ManifestDiff | None:
         with self._lock:
-            known = self._diffs.get((old_id, new_id))
-        if known is not None:
-            return known
-        made = make()
+            return self._diffs.get(pair)
+
+    def put(self, pair: tuple[str, str], made: ManifestDiff) -> None:
         with self._lock:
-            self._diffs[old_id, new_id] = made
+            self._diffs[pair] = made
             while len(self._diffs) > self._num_max:
                 self._diffs.popitem(last=False)
-        return made
 
 
 def diff(
@@ -55,17 +58,18 @@ def diff(
     with deps.uow.read() as store:
         base, head = resolve(store, scope, base_ref), resolve(store, scope, head_ref)
         read = reader(store, deps.packs, scope.organisation_id)
-        for old, new in versions.compare(base.tree_id, head.tree_id, read):
-            counts["added" if old is None else "removed" if new is None else "changed"] += 1
-            between = _between(deps, cache, store, scope, old, new)
-            if between is not None:
-                changed_pixels += between.changed_pixels
-                for pair, pixels in between.flow.items():
-                    total[pair] = total.get(pair, 0) + pixels
-            entry = old or new
-            assert entry is not None
-            if entry.sample_id > (cursor or "") and len(page) <= limit:
-                page.append((old, new, between))
+        differing = versions.compare(base.tree_id, head.tree_id, read.node, read.prefetch)
+        for pairs in iter(lambda: list(islice(differing, _AT_ONCE)), []):
+            for (old, new), between in zip(pairs, _between(read, cache, pairs), strict=True):
+                counts["added" if old is None else "removed" if new is None else "changed"] += 1
+                if between is not None:
+                    changed_pixels += between.changed_pixels
+                    for flow, pixels in between.flow.items():
+                        total[flow] = total.get(flow, 0) + pixels
+                entry = old or new
+                assert entry is not None
+                if entry.sample_id > (cursor or "") and len(page) <= limit:
+                    page.append((old, new, between))
         samples = _described(store, scope, page[:limit])
     return DiffView(
         base=base.commit_id,
@@ -81,17 +85,33 @@ def diff(
 
 
 def _between(
-    deps: Deps, cache: DiffCache, store: Store, scope: Scope, old: TreeEntry | None, new: TreeEntry | None
-) -> ManifestDiff | None:
-    if old is None or new is None:
-        return None
+    read: PartsReader, cache: DiffCache, pairs: Sequence[tuple[TreeEntry | None, TreeEntry | None]]
+) -> list[ManifestDiff | None]:
+    """What lies between the masks of each pair; None where there is one mask alone.
 
-    def make() -> ManifestDiff:
-        before, read_before = load(deps, store, scope.organisation_id, old.mask_id)
-        after, _ = load(deps, store, scope.organisation_id, new.mask_id)
-        return diff_manifests(before, after, read_before)
+    What is not known yet is located together: the masks in one query, then the tiles that they do not share.
+    """
+    wanted = [(old.mask_id, new.mask_id) if old and new else None for old, new in pairs]
+    known = {pair: cache.get(pair) for pair in wanted if pair is not None}
+    unknown = [pair for pair, found in known.items() if found is None]
+    if unknown:
+        read.prefetch(mask_id for pair in unknown for mask_id in pair)
+        loaded = {pair: (tiles.load(pair[0], read), tiles.load(pair[1], read)) for pair in unknown}
+        read.prefetch(digest for old, new in loaded.values() for digest in _apart(old, new))
+        for pair, (old, new) in loaded.items():
+            known[pair] = made = diff_manifests(old, new, read)
+            cache.put(pair, made)
+    return [None if pair is None else known[pair] for pair in wanted]
 
-    return cache.get(old.mask_id, new.mask_id, make)
+
+def _apart(old: tiles.Manifest, new: tiles.Manifest) -> Iterator[str]:
+    """The nodes or tiles right below two roots that differ."""
+    if (old.height, old.width, old.tile_px) != (new.height, new.width, new.tile_px):
+        return
+    for child in np.flatnonzero(new.root.differs_from(old.root)).tolist():
+        for node in (old.root, new.root):
+            if node.uniform_N[child] == MIXED:
+                yield node.digest_of_child(child)
 
 
 def _described(

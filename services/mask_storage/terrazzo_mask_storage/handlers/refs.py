@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
+from heapq import heappop, heappush
+from itertools import count
 
 from terrazzo_mask_storage.handlers.projects import known_project
 from terrazzo_mask_storage.ports import Commit, Scope, Store
 from terrazzo_schema.errors import NotFound, Unprocessable
 
 MAIN = "main"
+_AHEAD_MIN, _AHEAD_MAX = 32, 512
 _COMMIT_ID = re.compile(r"[0-9a-f]{64}\Z")
 _PREFIX = re.compile(r"[0-9a-f]{8,63}\Z")
 
@@ -51,7 +55,48 @@ def base_of(store: Store, scope: Scope, branch: str) -> Commit | None:
 
 def ancestry(store: Store, scope: Scope, commit: Commit) -> Iterator[Commit]:
     """The commit, its first parent, and so on to the first."""
-    current: Commit | None = commit
-    while current is not None:
+    ahead = _Ahead(store, scope)
+    current = commit
+    yield current
+    while current.parent_ids:
+        current = ahead.commit(current.parent_ids[0], current.created_at)
         yield current
-        current = store.commit(scope, current.parent_ids[0]) if current.parent_ids else None
+
+
+def history(store: Store, scope: Scope, commit: Commit) -> Iterator[Commit]:
+    """The commit and all that it comes from, by way of any parent: newest first."""
+    ahead = _Ahead(store, scope)
+    waiting = [_by_age(commit, 0)]
+    seen = {commit.commit_id}
+    for number in count(1):
+        if not waiting:
+            return
+        current = heappop(waiting)[-1]
+        yield current
+        for parent_id in current.parent_ids:
+            if parent_id not in seen:
+                seen.add(parent_id)
+                heappush(waiting, _by_age(ahead.commit(parent_id, current.created_at), number))
+
+
+def _by_age(commit: Commit, number: int) -> tuple[float, int, str, Commit]:
+    """The newest first; of one moment, the one that was named first."""
+    return -commit.created_at.timestamp(), number, commit.commit_id, commit
+
+
+class _Ahead:
+    """Commits, read some at a time on the way back in time: those just before are most likely asked for next."""
+
+    def __init__(self, store: Store, scope: Scope) -> None:
+        self._store, self._scope = store, scope
+        self._known: dict[str, Commit] = {}
+        self._num_ahead = _AHEAD_MIN
+
+    def commit(self, commit_id: str, child_made_at: datetime) -> Commit:
+        if commit_id not in self._known:
+            found = self._store.commits_until(self._scope, child_made_at, self._num_ahead)
+            self._known = {commit.commit_id: commit for commit in found}
+            self._num_ahead = min(4 * self._num_ahead, _AHEAD_MAX)
+        if commit_id not in self._known:
+            self._known |= self._store.commits(self._scope, [commit_id])
+        return self._known[commit_id]

@@ -1,0 +1,63 @@
+"""Queries for many samples or commits at once: a part of `store.SqlStore`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from terrazzo_mask_storage.adapters import tables
+from terrazzo_mask_storage.adapters.statements import Statements
+from terrazzo_mask_storage.ports import Commit, Scope, Shown
+
+
+class ScaleStore(Statements):
+    """Implements the part of ports.Store that asks for little of much."""
+
+    def shown(self, scope: Scope, sample_ids: Iterable[str]) -> dict[str, Shown]:
+        c = tables.images.c
+        query = sa.select(c.sample_id, c.image_hash, c.height, c.width).where(*_mine(tables.images, scope))
+        rows = self._by_ids(query, c.sample_id, sample_ids)
+        return {sample_id: Shown(*rest) for sample_id, *rest in rows}
+
+    def mask_sizes(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
+        c = tables.masks.c
+        query = sa.select(c.mask_id, c.height, c.width).where(*_mine(tables.masks, scope))
+        return {mask_id: (height, width) for mask_id, height, width in self._by_ids(query, c.mask_id, mask_ids)}
+
+    def mask_counts(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
+        c = tables.masks.c
+        query = sa.select(c.mask_id, c.counts).where(*_mine(tables.masks, scope))
+        return {row.mask_id: row.counts for row in self._by_ids(query, c.mask_id, mask_ids)}
+
+    def commits(self, scope: Scope, commit_ids: Iterable[str]) -> dict[str, Commit]:
+        table = tables.commits
+        query = sa.select(table).where(*_mine(table, scope))
+        return {row.commit_id: commit_of(row) for row in self._by_ids(query, table.c.commit_id, commit_ids)}
+
+    def commits_until(self, scope: Scope, moment: datetime, limit: int) -> list[Commit]:
+        table = tables.commits
+        query = sa.select(table).where(*_mine(table, scope), table.c.created_at <= moment)
+        newest_first = query.order_by(table.c.created_at.desc()).limit(limit)
+        return [commit_of(row) for row in self._connection.execute(newest_first)]
+
+
+def commit_of(row: Any) -> Commit:
+    return Commit(
+        row.commit_id,
+        row.tree_id,
+        row.branch,
+        tuple(row.parent_ids),
+        row.message,
+        row.author,
+        row.num_samples,
+        row.num_changed,
+        dict(row.counts),
+        row.created_at,
+    )
+
+
+def _mine(table: sa.Table, scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
+    return (table.c.organisation_id == scope.organisation_id, table.c.project_id == scope.project_id)
