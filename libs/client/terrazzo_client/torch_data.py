@@ -14,10 +14,10 @@ Legend: N samples, H x W pixels, C = 3 (RGB); images are uint8, labels class ids
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from uuid import uuid4
 
 import numpy as np
@@ -53,13 +53,51 @@ class DataError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CommitEntry:
-    """What is held in memory of each sample."""
+    """One sample of a version."""
 
     sample_id: str
     image_hash: str
     mask_id: str
     height: int
     width: int
+
+
+class Entries(Sequence[CommitEntry]):
+    """The samples of a version by sample id, in one array: 100 bytes each, and no copies in forked workers."""
+
+    def __init__(self, rows: Iterable[CommitEntry]) -> None:
+        self._rows = np.fromiter(
+            (
+                (
+                    row.sample_id.encode(),
+                    bytes.fromhex(row.image_hash),
+                    bytes.fromhex(row.mask_id),
+                    row.height,
+                    row.width,
+                )
+                for row in rows
+            ),
+            dtype=[("sample", "S28"), ("image", "V32"), ("mask", "V32"), ("height", "u4"), ("width", "u4")],
+        )
+
+    def __len__(self) -> int:
+        return int(self._rows.size)
+
+    @overload
+    def __getitem__(self, index: int) -> CommitEntry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[CommitEntry]: ...
+    def __getitem__(self, index: int | slice) -> CommitEntry | list[CommitEntry]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        row = self._rows[index]
+        return CommitEntry(
+            bytes(row["sample"]).decode(),
+            bytes(row["image"]).hex(),
+            bytes(row["mask"]).hex(),
+            int(row["height"]),
+            int(row["width"]),
+        )
 
 
 class Cache:
@@ -117,11 +155,11 @@ class CommitDataset:
         self._client: TerrazzoClient | None = None
         self._process = -1
         self.commit_id = self.client.datasets.show(project_id, ref).commit_id
-        self.entries: Sequence[CommitEntry] = [
+        self.entries = Entries(
             CommitEntry(row.sample_id, row.image_hash, row.mask_id, row.height, row.width)
             for row in self.client.datasets.entries(project_id, self.commit_id, page_size=5_000)
             if split is None or split_of(row.sample_id, held_out_percent) == split
-        ]
+        )
 
     @property
     def client(self) -> TerrazzoClient:
