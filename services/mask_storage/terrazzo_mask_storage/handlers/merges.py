@@ -51,7 +51,7 @@ class Moved(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """A merge, worked out. `ours` None: there is no branch yet; `unstaged`: what is staged, as the source has it."""
+    """Worked out. `ours` None: there is no branch yet; `unstaged`: what is staged, as the source has it."""
 
     source: Commit
     ours: Commit | None
