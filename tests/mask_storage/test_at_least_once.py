@@ -82,7 +82,7 @@ class FailingBlobs(MemoryBlobs):
         return super().put(data)
 
 
-@pytest.mark.parametrize("writes", range(5))
+@pytest.mark.parametrize("writes", range(4))
 @pytest.mark.parametrize("error", [Interrupted(), StorageFull("no room")], ids=["killed", "full"])
 def test_an_import_broken_off_at_any_write_is_simply_sent_again(make_world, writes: int, error: Exception) -> None:
     data = zip_of(
@@ -98,14 +98,15 @@ def test_an_import_broken_off_at_any_write_is_simply_sent_again(make_world, writ
     client = world.as_("admin", name="tester")
     headers = {"Idempotency-Key": "import-1"}
     first = client.post(f"/v1/datasets/{PROJECT}/import", content=data, headers=headers)
-    if writes < 4:
+    if writes < 3:  # two images, and one pack for both masks
         assert first.status_code == (507 if isinstance(error, StorageFull) else 500)
         # Nothing points to bytes that are not there.
         for image in world.client.get(f"/v1/images/{PROJECT}").json()["items"]:
             assert blobs.exists(image["image_hash"])
     blobs.error = None
     again = client.post(f"/v1/datasets/{PROJECT}/import", content=data, headers=headers)
-    assert again.json() == {"num_imported": 2, "num_skipped": 0, "skipped": []}
+    report = again.json()
+    assert (report["num_imported"], report["num_skipped"], report["num_losses"]) == (2, 0, 0)
     assert world.commit()["num_samples"] == 2
     assert import_(world, data)["num_imported"] == 2
     assert world.dataset("status")["staged"] == 0
