@@ -10,7 +10,7 @@ README = Path(__file__).parents[2] / "libs" / "masks" / "README.md"
 
 def test_the_examples_of_the_readme_run_from_top_to_bottom() -> None:
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names: dict[str, object] = {}
     for number, block in enumerate(blocks):
         exec(compile(block, f"{README.name}, block {number + 1}", "exec"), names)

@@ -2,7 +2,7 @@
 
     python tests/masks/fuzz/fuzz_codec.py tests/masks/fuzz/corpus [-runs=N] [-max_total_time=SECONDS]
 
-Needs atheris (`pip install -e .[fuzz]`). NUMBA_DISABLE_JIT=1 is set, so that the kernels run as Python: atheris sees
+Needs atheris (`pip install -e .[fuzz]`). NUMBA_DISABLE_JIT=1 is set, so that kernels run as Python: atheris sees
 their branches, and an index outside an array raises. New inputs go into the folder named first; what crashes is
 written to the working folder, and goes into the corpus once it is mended.
 """

@@ -1,4 +1,4 @@
-"""Lossless bytes for one label map (format version 2; version 1 is read for ever). `docs/mask-format.md` is the rule.
+"""Lossless bytes for one label map: format version 2, whose rule is `docs/mask-format.md`; 1 is read for ever.
 
 Layout, little endian; 24 bytes of header, then the payload of the method:
 
@@ -14,9 +14,10 @@ Layout, little endian; 24 bytes of header, then the payload of the method:
     20      4     CRC-32 of bytes 0..19 and of everything from byte 24 on
 
 `fast` tells where the borders of a row lie from those of the row above, a byte each, and lets zstd pack them.
-`small` codes the few pixels at which neighbours disagree under an adaptive mixture of contexts by a range coder; where
-they agree, a whole run takes one decision. A *patch* codes, by the same model, only what differs from a base of the
-same shape. A map that neither pays for is stored as it is, packed by zstd: no map grows by more than 0.1 % and 64 bytes.
+`small` codes the few pixels at which neighbours disagree under an adaptive mixture of contexts by a range coder;
+where they agree, a whole run takes one decision. A *patch* codes, by the same model, only what differs from a base
+of the same shape. A map for which that does not pay is stored as it is, packed by zstd: no map grows by more than
+0.1 % and 64 bytes.
 
 The CRC-32 detects each single flipped bit with certainty, the checksum each single wrong pixel: a patch that is
 applied to another base than its own is found out. Both guard against damage, not against an adversary: content
@@ -28,6 +29,7 @@ import zlib
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from terrazzo_masks.codec import v1
 from terrazzo_masks.codec.borders import decode_borders, decode_stored, encode_borders, encode_stored
@@ -94,8 +96,8 @@ def decode(data: bytes, *, max_pixels: int = 2**31) -> LabelMap:
 def encode_patch(labels_HW: LabelMap, base_HW: LabelMap) -> bytes:
     """Pack a label map as what differs from `base_HW`, an older version of it (same shape, dtype may differ).
 
-    A brush stroke takes some tens of bytes. When most of the map differs, all of it is packed. Raises UnsupportedMask
-    when one of the two is not a label map, ShapeMismatch when their shapes differ.
+    A brush stroke takes some tens of bytes. When most of the map differs, all of it is packed if that is shorter.
+    Raises UnsupportedMask when one of the two is not a label map, ShapeMismatch when their shapes differ.
     """
     from terrazzo_masks.kernels.pixel_sums import changes, count_changed
 
@@ -103,7 +105,7 @@ def encode_patch(labels_HW: LabelMap, base_HW: LabelMap) -> bytes:
     require_labels(base_HW, "base")
     if labels_HW.shape != base_HW.shape:
         raise ShapeMismatch(f"a patch from {base_HW.shape} to {labels_HW.shape}: a patch keeps the shape")
-    plain_HW, wide_HW = _plain(labels_HW), _plain(base_HW.astype(np.uint16, copy=False))
+    plain_HW, wide_HW = _plain(labels_HW), _wide(base_HW)
     written = np.zeros(65536, dtype=np.bool_)
     num_changed = count_changed(plain_HW, wide_HW, written)
     free = np.flatnonzero(~written[: 256**plain_HW.itemsize])
@@ -139,7 +141,7 @@ def decode_patch(data: bytes, base_HW: LabelMap, *, max_pixels: int = 2**31) -> 
             f"a patch of {header.height} x {header.width} pixels does not fit a base {base_HW.shape}"
         )
     marker = int.from_bytes(data[HEADER_BYTES : HEADER_BYTES + MARKER_BYTES], "little")
-    wide_HW = _plain(base_HW.astype(np.uint16, copy=False))
+    wide_HW = _wide(base_HW)
     payload, dtype = data[HEADER_BYTES + MARKER_BYTES :], _dtype(header)
     changes_HW = decode_model(payload, (header.height, header.width), dtype, wide_HW)
     apply_changes(changes_HW, wide_HW, marker)
@@ -217,3 +219,8 @@ def _plain(labels_HW: LabelMap) -> LabelMap:
     if labels_HW.flags.c_contiguous and labels_HW.flags.writeable:
         return labels_HW
     return labels_HW.copy(order="C")
+
+
+def _wide(base_HW: LabelMap) -> NDArray[np.uint16]:
+    wide_HW: NDArray[np.uint16] = base_HW.astype(np.uint16, order="C", copy=False)
+    return wide_HW if wide_HW.flags.writeable else wide_HW.copy()

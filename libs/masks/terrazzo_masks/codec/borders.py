@@ -37,7 +37,7 @@ def decode_borders(payload: bytes, shape: tuple[int, int], dtype: np.dtype[Any])
     content = np.frombuffer(unpack(payload, content_max(shape[0] * shape[1] * dtype.itemsize)), dtype=np.uint8)
     if content.size < COUNTS.size:
         raise CorruptMask("the tokens of the label map are cut short")
-    num_tokens, num_extras = COUNTS.unpack_from(content)
+    num_tokens, num_extras = COUNTS.unpack(content[: COUNTS.size].tobytes())
     if COUNTS.size + num_tokens + num_extras != content.size:
         raise CorruptMask(f"{num_tokens} tokens and {num_extras} extra bytes are not {content.size} bytes")
     tokens, extras = content[COUNTS.size : COUNTS.size + num_tokens], content[COUNTS.size + num_tokens :]

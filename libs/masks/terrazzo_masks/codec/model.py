@@ -5,7 +5,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks.codec.state import BUSY, DECODING, FAILED, HIGH, HISTORY, LOW, NUM_ROWS, PAD, POSITION, WORD, Control, new_state
+from terrazzo_masks.codec.state import (
+    BUSY,
+    DECODING,
+    FAILED,
+    HIGH,
+    HISTORY,
+    LOW,
+    NUM_ROWS,
+    PAD,
+    POSITION,
+    WORD,
+    Control,
+    new_state,
+)
 from terrazzo_masks.errors import CorruptMask
 from terrazzo_masks.labels import LabelMap
 
@@ -47,7 +60,7 @@ def _walk_strips(
     labels_HW: LabelMap,
     base_HW: NDArray[np.uint16] | None,
 ) -> None:
-    """One strip after the other, each in bands of rows that are widened to uint16: one kernel does for both dtypes."""
+    """One strip after the other, in bands of rows that are widened to uint16: one kernel does for both dtypes."""
     from terrazzo_masks.kernels.label_model import walk
 
     height, width = labels_HW.shape
