@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -281,6 +282,17 @@ def test_the_fill_is_even_odd_at_pixel_centres(seed: int) -> None:
 def test_a_scene_of_sixteen_bit_ids_survives_polygons(scenes) -> None:
     labels_HW = scenes.discs(150, 170).astype(np.uint16) * 1000
     np.testing.assert_array_equal(rasterize(polygons(labels_HW), 150, 170), labels_HW)
+
+
+def test_polygons_that_went_through_a_file_draw_the_same_map(scenes) -> None:
+    labels_HW = scenes.discs(60, 70)
+    found = polygons(labels_HW)
+    again = pickle.loads(pickle.dumps(found))
+    assert again == found
+    assert type(again[0].exterior) is tuple
+    mixed = [*found[::2], *again[1::2]]
+    for some in (again, mixed):
+        np.testing.assert_array_equal(rasterize(some, 60, 70, np.uint8), labels_HW)
 
 
 def test_a_drawn_polygon_fills_the_pixels_whose_centres_it_holds() -> None:

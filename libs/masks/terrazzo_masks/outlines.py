@@ -23,6 +23,15 @@ Ring = tuple[tuple[float, float], ...]
 COORDINATE_MAX = 1e12
 
 
+class TracedRing(tuple[tuple[float, float], ...]):
+    """A ring of `polygons`: a tuple like any other, that can say its vertices as the array they came from."""
+
+    xy_V2: NDArray[np.int32]
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return tuple, (tuple(self),)  # elsewhere it is a plain tuple
+
+
 @dataclass(frozen=True)
 class Polygon:
     """One region: rings of (x, y) corner coordinates in pixels, not repeating the first vertex at the end."""
@@ -78,11 +87,14 @@ def _as_polygons(
     corner_V2: NDArray[Any], first_M1: list[int], region_M: list[int], class_N: list[int]
 ) -> list[Polygon]:
     """Polygons from rings: the first ring of a region is its exterior."""
+    corner_V2.setflags(write=False)  # the rings keep views of it
     x_V, y_V = corner_V2.T.tolist()
     corners = list(zip(x_V, y_V, strict=True))
     rings_N: dict[int, list[Ring]] = {}
     for m, region in enumerate(region_M):
-        rings_N.setdefault(region, []).append(tuple(corners[first_M1[m] : first_M1[m + 1]]))
+        ring = TracedRing(corners[first_M1[m] : first_M1[m + 1]])
+        ring.xy_V2 = corner_V2[first_M1[m] : first_M1[m + 1]]
+        rings_N.setdefault(region, []).append(ring)
     return [Polygon(class_N[region], rings[0], tuple(rings[1:])) for region, rings in rings_N.items()]
 
 
@@ -122,6 +134,9 @@ def _vertices(rings: Sequence[Ring]) -> tuple[NDArray[np.int64], NDArray[np.floa
         if num < 3:
             raise UnsupportedMask(f"a ring has 3 or more vertices, not {num}: {ring}")
     first_M1 = np.cumsum([0, *num_M], dtype=np.int64)
+    if rings and all(type(ring) is TracedRing for ring in rings):
+        xy_V2 = np.concatenate([ring.xy_V2 for ring in rings if isinstance(ring, TracedRing)], dtype=np.float64)
+        return first_M1, xy_V2
     numbers = chain.from_iterable(chain.from_iterable(rings))
     xy_V2 = np.fromiter(numbers, np.float64, count=2 * int(first_M1[-1])).reshape(-1, 2)
     if not np.isfinite(xy_V2).all():
