@@ -8,7 +8,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from terrazzo_mask_storage.api import edge
 from terrazzo_mask_storage.api.edge import Given
 from terrazzo_mask_storage.handlers import collect, stats, verify
 from terrazzo_runtime.auth import Principal
@@ -16,6 +15,7 @@ from terrazzo_runtime.http import allow, problems
 from terrazzo_schema.rest.mask_storage import GcReport, StorageStats
 
 router = APIRouter(prefix="/v1/storage", tags=["storage"])
+NDJSON = "application/x-ndjson"
 Admin = Annotated[Principal, allow("admin")]
 
 
@@ -29,7 +29,13 @@ def storage_stats(caller: Admin, deps: Given) -> StorageStats:
     "/verify",
     operation_id="verify_storage",
     response_class=StreamingResponse,
-    responses={**edge.gives("application/x-ndjson"), **problems(401, 403)},
+    responses={
+        200: {
+            "description": "A line of JSON (VerifyLine) per step or damage; the last has the report",
+            "content": {NDJSON: {"schema": {"type": "string"}}},
+        },
+        **problems(401, 403),
+    },
 )
 def verify_storage(caller: Admin, deps: Given) -> StreamingResponse:
     """Read and hash everything again: a line of JSON (VerifyLine) per step or damage, the report last."""
@@ -38,7 +44,7 @@ def verify_storage(caller: Admin, deps: Given) -> StreamingResponse:
         for line in verify.verify(deps, caller.organisation_id):
             yield line.model_dump_json().encode() + b"\n"
 
-    return StreamingResponse(lines(), media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})
+    return StreamingResponse(lines(), media_type=NDJSON, headers={"Cache-Control": "no-store"})
 
 
 @router.post("/gc", operation_id="collect_garbage", responses=problems(401, 403, 422, 507))

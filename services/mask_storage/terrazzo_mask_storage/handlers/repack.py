@@ -33,9 +33,9 @@ from terrazzo_runtime.blobs import BlobNotFound
 
 log = logging.getLogger("terrazzo.mask_storage")
 
-# One turn: so many packs, and about so many bytes of them, so that a turn is short and memory bounded.
+# One turn: so many packs, and about so many bytes of them: some 2,000 tiles, a few seconds of one core.
 PACKS_MAX = 256
-BYTES_MAX = 4 * PACK_BYTES_MAX
+BYTES_MAX = PACK_BYTES_MAX
 
 
 class Repacker:
