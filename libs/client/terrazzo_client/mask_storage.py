@@ -21,6 +21,7 @@ from terrazzo_schema.rest.mask_storage import (
     BlameView,
     BlankCreate,
     BranchView,
+    CheckoutCreate,
     CommitCreate,
     CommitView,
     DiffView,
@@ -28,6 +29,7 @@ from terrazzo_schema.rest.mask_storage import (
     ExportFormat,
     ImageView,
     ImportReport,
+    LabelsReport,
     MaskTile,
     MaskView,
     Provenance,
@@ -261,6 +263,27 @@ class Datasets(Merging):
         path = path_of("datasets", project_id, "commits")
         answer = self._connection.write("POST", path, body, idempotency_key=idempotency_key)
         return CommitView.model_validate_json(answer.content)
+
+    def put_labels(self, project_id: str, data: bytes, *, branch: str = "main") -> LabelsReport:
+        """Stage many label files at once, a bundle of them (`terrazzo_schema.label_bundle`); see `LabelFolder`."""
+        path = path_of("datasets", project_id, "labels")
+        answer = self._connection.send("POST", path, params={"branch": branch}, content=data, is_long=True)
+        return LabelsReport.model_validate_json(answer.content)
+
+    def checkout(
+        self,
+        project_id: str,
+        ref: str = "main",
+        *,
+        base: str | None = None,
+        masks: Mapping[str, str | None] | None = None,
+    ) -> bytes:
+        """The label files that lead from the commit `base` (None: from nothing) to `ref`, as a bundle.
+
+        `masks` are those that are held otherwise than in `base`; see `LabelFolder`.
+        """
+        body = command(CheckoutCreate, ref=ref, base=base, masks=dict(masks or {}))
+        return self._connection.write("POST", path_of("datasets", project_id, "labels", "checkout"), body).content
 
     def log(self, project_id: str, ref: str = "main") -> Iterator[CommitView]:
         """The commits that lead to `ref`, newest first."""

@@ -220,6 +220,36 @@ class BlameView(View):
     decided_by: str | None = Field(description="single, consensus, adjudication or audit")
 
 
+class LabelFile(View):
+    name: str
+    sample_id: str
+    mask_id: str
+
+
+class SkippedFile(View):
+    file: str
+    reason: str
+
+
+class LabelsReport(View):
+    """What became of a bundle of label files: those that are staged (or committed so already), and the others."""
+
+    files: list[LabelFile]
+    skipped: list[SkippedFile]
+
+
+class CheckoutCreate(Command):
+    """From what a folder holds to a version: the files of the commit `base`, but for `masks`, lead to `ref`."""
+
+    ref: str = Field(default="main", pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$")
+    base: Hash | None = Field(default=None, description="commit id; None: the folder is empty")
+    masks: dict[str, str | None] = Field(
+        default_factory=dict,
+        max_length=1_000_000,
+        description="sample id -> mask id of files that are not as in `base`; None: there is no file",
+    )
+
+
 class ImportReport(View):
     """What an import did; a file that can't be read is reported and skipped. 10,000 notes of a kind are kept."""
 

@@ -1,0 +1,78 @@
+"""The label files that lead from one version to another, or from nothing to a version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from terrazzo_mask_storage.domain import versions
+from terrazzo_mask_storage.domain.versions import TreeEntry
+from terrazzo_mask_storage.handlers.deps import Deps
+from terrazzo_mask_storage.handlers.parts import PartsReader, reader
+from terrazzo_mask_storage.handlers.refs import resolve
+from terrazzo_mask_storage.ports import Scope, Store
+from terrazzo_masks import tiles
+from terrazzo_masks.formats.label_files import to_png
+from terrazzo_masks.manifest import MIXED
+from terrazzo_schema.label_bundle import frame
+from terrazzo_schema.rest.mask_storage import CheckoutCreate
+
+_FRAME_FILES = 256
+
+
+def checkout(deps: Deps, scope: Scope, command: CheckoutCreate) -> Iterator[bytes]:
+    """A bundle (terrazzo_schema.label_bundle): first what goes, then the index PNGs of what comes.
+
+    The first frame's head is `{"commit_id": ..., "removed": [sample id, ...], "files": []}`; a file's row is
+    `[image name, size, sample id, mask id]`. Raises NotFound before anything is given.
+    """
+    with deps.uow.read() as store:
+        commit_id, coming, gone = _changes(deps, store, scope, command)
+        names = {s: PurePosixPath(image.name).stem for s, image in store.images_of(scope, list(coming)).items()}
+    entries = list(coming.values())
+
+    def frames() -> Iterator[bytes]:
+        yield frame([], commit_id=commit_id, removed=gone)
+        for start in range(0, len(entries), _FRAME_FILES):
+            rows = entries[start : start + _FRAME_FILES]
+            with deps.uow.read() as store:
+                pngs = _pngs(reader(store, deps.packs, scope.organisation_id), rows)
+            files = zip(rows, pngs, strict=True)
+            yield frame([(names[e.sample_id], png, (e.sample_id, e.mask_id)) for e, png in files])
+
+    return frames()
+
+
+def _changes(
+    deps: Deps, store: Store, scope: Scope, command: CheckoutCreate
+) -> tuple[str, dict[str, TreeEntry], list[str]]:
+    """(commit id, entries whose files are to be written, samples whose files go)."""
+    head = resolve(store, scope, command.ref)
+    base = resolve(store, scope, command.base) if command.base is not None else None
+    read = reader(store, deps.packs, scope.organisation_id)
+    differing = versions.compare(base.tree_id if base else None, head.tree_id, read.node, read.prefetch)
+    target = {entry.sample_id: new for old, new in differing if (entry := old or new) is not None}
+    if command.masks:
+        unsaid = [sample_id for sample_id in command.masks if sample_id not in target]
+        found = versions.find_many(head.tree_id, unsaid, read.node, read.prefetch)
+        target |= {sample_id: found.get(sample_id) for sample_id in unsaid}
+        for sample_id, mask_id in command.masks.items():
+            entry = target[sample_id]
+            if (entry.mask_id if entry else None) == mask_id:
+                del target[sample_id]
+    coming = {sample_id: entry for sample_id, entry in target.items() if entry is not None}
+    return head.commit_id, coming, [sample_id for sample_id, entry in target.items() if entry is None]
+
+
+def _pngs(read: PartsReader, entries: Sequence[TreeEntry]) -> list[bytes]:
+    """Index PNGs of masks; what they are made of is located together."""
+    read.prefetch(entry.mask_id for entry in entries)
+    manifests = [tiles.load(entry.mask_id, read) for entry in entries]
+    read.prefetch(
+        manifest.root.digest_of_child(child)
+        for manifest in manifests
+        for child in np.flatnonzero(manifest.root.uniform_N == MIXED).tolist()
+    )
+    return [to_png(tiles.read(manifest, read)) for manifest in manifests]
