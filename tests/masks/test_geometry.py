@@ -122,6 +122,48 @@ def test_a_map_of_one_thin_region_has_no_sliver() -> None:
     assert slivers(np.ones((1, 30), np.uint8), 64) == []
 
 
+@given(
+    labels_HW=hnp.arrays(
+        st.sampled_from([np.uint8, np.uint16]),
+        hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9),
+        elements=st.integers(0, 3),
+    ),
+    area=st.integers(1, 12),
+    width=st.integers(1, 3),
+)
+@settings(deadline=None, max_examples=150)
+def test_holes_islands_and_slivers_are_what_their_definitions_say(
+    labels_HW: LabelMap, area: int, width: int
+) -> None:
+    """Region by region: dilate it, look at what is around."""
+    expected: dict[str, list[tuple[int, int, int]]] = {"hole": [], "island": [], "sliver": []}
+    num_labelled = 0
+    for class_id in range(4):
+        numbered, num = ndimage.label(labels_HW == class_id, structure=np.ones((3, 3)))
+        num_labelled += num if class_id else 0
+        for i in range(1, num + 1):
+            region = np.pad(numbered == i, 1)
+            around = ndimage.binary_dilation(region) & ~region
+            at_border = around[[0, -1]].any() or around[:, [0, -1]].any()
+            beside = set(labels_HW[around[1:-1, 1:-1]].tolist())
+            first = int(np.flatnonzero(numbered == i)[0])
+            thin = not ndimage.binary_erosion(region, np.ones((width + 1, width + 1))).any()
+            if region.sum() > area:
+                continue
+            if class_id == 0 and not at_border:
+                expected["hole"].append((first, min(beside), int(region.sum())))
+            elif class_id and not at_border and len(beside) == 1 and beside != {0}:
+                expected["island"].append((first, class_id, int(region.sum())))
+            elif class_id and thin:
+                expected["sliver"].append((first, class_id, int(region.sum())))
+    if num_labelled < 2:
+        expected["sliver"] = []
+    found = {"hole": holes(labels_HW, area), "island": islands(labels_HW, area)}
+    found["sliver"] = slivers(labels_HW, area, width)
+    for kind, regions in found.items():
+        assert [(r.class_id, r.area_px) for r in regions] == [row[1:] for row in sorted(expected[kind])]
+
+
 def test_a_tight_box_holds_every_pixel() -> None:
     mask_HW = np.zeros((9, 8), np.bool_)
     assert tight_box(mask_HW) is None
