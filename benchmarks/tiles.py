@@ -40,7 +40,7 @@ def run(bench: Bench) -> list[Figure]:
     blank(SIDE, SIDE, parts)
     blank_s = time.perf_counter() - started
     bench.say("filling a map of 100,000 x 100,000")
-    planet = crowded(parts, 2 if bench.quick else 8)
+    planet = crowded(parts, 5 if bench.quick else 8)
     figures = [limit("tiles", "create a map of 100,000 x 100,000", blank_s * 1e3, "ms", 50)]
     figures += _strokes(parts, planet, 20 if bench.quick else 100)
     figures += _memory(parts, planet)
