@@ -16,7 +16,7 @@ from terrazzo_mask_storage.handlers.parts import PackCache
 from terrazzo_mask_storage.handlers.repack import Repacker
 from terrazzo_runtime.adapters.memory_blobs import MemoryBlobs
 
-from .conftest import PROJECT, World
+from .conftest import PROJECT, World, picture_bytes
 
 HOUR_S = 3_600.0
 
@@ -241,6 +241,61 @@ def test_repacking_that_crashes_at_any_port_call_loses_nothing_and_is_done_again
     assert verified(world)[1] == []
     assert all((world.labels(mask_id) == labels).all() for mask_id, labels in kept.items())
     assert world.client.get("/v1/storage/stats").json()["num_packs"] <= len(packs_in(blobs))
+
+
+def test_collection_that_crashes_at_any_port_call_loses_nothing_and_is_done_again(world, blobs, clock) -> None:
+    kept = {world.put(labels): labels for labels in (blobby(n, 90, 80) for n in range(6))}
+    for calls in range(60):
+        kept[world.put(blobby(2_000 + calls, 90, 80))] = blobby(2_000 + calls, 90, 80)
+        clock.advance(601)
+        Repacker(deps_of(world)).run_once()
+        clock.advance(25 * HOUR_S)
+        fused = Fuse(blobs, calls)
+        crashed = True
+        with contextlib.suppress(Crash):
+            collect(replace(deps_of(world), blobs=fused, packs=PackCache(fused)))
+            crashed = False
+        collect(deps_of(world))
+        if not crashed:
+            assert calls > 5, "the fuse must have burnt at several calls"
+            break
+    assert not crashed, "collection never came to its end"
+    forget_caches(world)
+    assert all((world.labels(mask_id) == labels).all() for mask_id, labels in kept.items())
+    assert verified(world)[1] == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_is_written_repacked_and_collected_in_whatever_order_every_mask_reads_on(
+    world, blobs, clock, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    maps: list[tuple[str, np.ndarray]] = [(world.put(blobby(seed, 80, 80)), blobby(seed, 80, 80))]
+    for _ in range(60):
+        match int(rng.integers(0, 6)):
+            case 0:
+                labels = blobby(int(rng.integers(0, 10)), 80, 80)
+                maps.append((world.put(labels), labels))
+            case 1 | 2:
+                base, labels = maps[int(rng.integers(0, len(maps)))]
+                labels = labels.copy()
+                y, x = rng.integers(0, 70, 2)
+                labels[y : y + 8, x : x + 8] = rng.integers(0, 4)
+                params = {"base": base} if rng.integers(0, 2) else {}
+                out = picture_bytes(labels)
+                answer = world.client.put(f"/v1/masks/{PROJECT}", params=params, content=out)
+                maps.append((answer.json()["mask_id"], labels))
+            case 3:
+                clock.advance(float(rng.integers(1, 30)) * HOUR_S)
+            case 4:
+                Repacker(deps_of(world)).run_once()
+            case _:
+                collect(deps_of(world))
+        forget_caches(world)
+        mask_id, labels = maps[int(rng.integers(0, len(maps)))]
+        assert (world.labels(mask_id) == labels).all()
+    assert all((world.labels(mask_id) == labels).all() for mask_id, labels in maps)
+    assert verified(world)[1] == []
 
 
 def damage(blobs: MemoryBlobs, pack: str, at: int) -> None:

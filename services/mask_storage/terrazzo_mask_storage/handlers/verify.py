@@ -54,6 +54,10 @@ class _Hit:
     samples: set[str] = field(default_factory=set)
 
 
+def _named_by(node: Node) -> list[str]:
+    return [node.digest_of_child(child) for child in np.flatnonzero(node.uniform_N == MIXED).tolist()]
+
+
 def verify(deps: Deps, organisation_id: str) -> Iterator[VerifyLine]:
     """Check everything of an organisation. The last line has the report."""
     with deps.uow.read() as store:
@@ -143,22 +147,28 @@ class _Verification:
         for page in self._store.all_masks(self._organisation_id):
             read = self._reader()
             read.prefetch(mask_id for _, mask_id in page)
-            for project_id, mask_id in page:
-                self._mask(read, Scope(self._organisation_id, project_id), mask_id)
+            roots = [
+                (Scope(self._organisation_id, project), mask, self._root(read, project, mask))
+                for project, mask in page
+            ]
+            # What the roots of a page name is located in one query.
+            read.prefetch(digest for _, _, root in roots if root is not None for digest in _named_by(root))
+            for scope, mask_id, root in roots:
+                if root is not None:
+                    self._visit(read, scope, mask_id, root)
                 self._num["masks"] += 1
             yield None
 
-    def _mask(self, read: PartsReader, scope: Scope, mask_id: str) -> None:
+    def _root(self, read: PartsReader, project_id: str, mask_id: str) -> Node | None:
+        """A mask's root; None, and noted, when it can't be read."""
         bad = self._bad_of(read, mask_id, "node")
-        if bad is not None:
-            self._hits.append(_Hit(scope, mask_id, mask_id, bad, None))
-            return
-        try:
-            manifest = tiles.load(mask_id, read)
-        except (MaskError, StorageDamaged) as error:
-            self._hits.append(_Hit(scope, mask_id, mask_id, _Bad("node", None, str(error)), None))
-            return
-        self._visit(read, scope, mask_id, manifest.root)
+        if bad is None:
+            try:
+                return tiles.load(mask_id, read).root
+            except (MaskError, StorageDamaged) as error:
+                bad = _Bad("node", None, str(error))
+        self._hits.append(_Hit(Scope(self._organisation_id, project_id), mask_id, mask_id, bad, None))
+        return None
 
     def _bad_of(self, read: PartsReader, digest: str, kind: Kind) -> _Bad | None:
         if digest in self._bad:
@@ -169,9 +179,8 @@ class _Verification:
 
     def _visit(self, read: PartsReader, scope: Scope, mask_id: str, node: Node) -> None:
         """Find what is wrong below a node; a node below which all is well is not looked at again."""
-        children = np.flatnonzero(node.uniform_N == MIXED).tolist()
-        read.prefetch(node.digest_of_child(child) for child in children)
-        for child in children:
+        read.prefetch(_named_by(node))
+        for child in np.flatnonzero(node.uniform_N == MIXED).tolist():
             digest, box = node.digest_of_child(child), node.box_of(child)
             bad = self._bad_of(read, digest, "tile" if node.level == 0 else "node")
             if bad is None and node.level > 0 and digest not in self._sound_nodes:
