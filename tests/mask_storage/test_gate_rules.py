@@ -18,6 +18,10 @@ CLASSES = {1: "road", 2: "car", 3: "tree"}
 INSTALLED = {"whole-roads": lambda proposal, options: [f"road {options['why']}"] if options.get("why") else []}
 
 
+def named(sample_id: str) -> str:
+    return f"{sample_id.removeprefix('smp_')}.png"
+
+
 @dataclass
 class FakeProposal:
     """A version of three samples: a is as it was, b changed, c is new."""
@@ -47,7 +51,7 @@ class FakeProposal:
     def samples(self, of: Of = "all") -> Iterator[SampleFacts]:
         for name, counts in self.facts.items():
             if of == "all" or name != "a":
-                yield SampleFacts(f"smp_{name}", f"{name}.png", f"new-{name}", counts)
+                yield SampleFacts(f"smp_{name}", f"new-{name}", counts, named)
 
     def agreement(self, sample_ids: Sequence[str]) -> Mapping[str, float]:
         return {s: self.agreements[s] for s in sample_ids if s in self.agreements}
@@ -58,7 +62,7 @@ class FakeProposal:
         now = {sample.sample_id: sample for sample in self.samples()}
         for name, counts in self.old.items():
             mask_id = "new-a" if name == "a" else f"old-{name}"
-            yield SampleFacts(f"smp_{name}", f"{name}.png", mask_id, counts), now.get(f"smp_{name}")
+            yield SampleFacts(f"smp_{name}", mask_id, counts, named), now.get(f"smp_{name}")
 
     def flow(self, old_mask_id: str, new_mask_id: str) -> Mapping[tuple[int, int], int]:
         return self.flows.get((old_mask_id, new_mask_id), {(1, 2): 10})

@@ -20,12 +20,19 @@ Of = Literal["all", "changed"]
 
 @dataclass(frozen=True)
 class SampleFacts:
-    """One sample of the proposed version. `counts` is class id -> pixels of its mask."""
+    """One sample of the proposed version. `counts` is class id -> pixels of its mask.
+
+    Its name is looked up when it is asked for: of a million samples few are ever named.
+    """
 
     sample_id: str
-    name: str
     mask_id: str
     counts: Mapping[int, int]
+    name_of: Callable[[str], str] = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.name_of(self.sample_id)
 
 
 @dataclass(frozen=True)
@@ -285,10 +292,10 @@ def _golden(rule: Golden, proposal: Proposal) -> Outcome:
     lowest = 1.0
     try:
         for old, new in proposal.golden(rule.ref):
-            named = {old.sample_id, old.name}
-            if wanted is not None and not named & wanted:
-                continue
             if wanted is not None:
+                named = {old.sample_id} & wanted or {old.name} & wanted
+                if not named:
+                    continue
                 wanted -= named
             num_checked += 1
             reason, score = _golden_sample(rule, proposal, old, new)

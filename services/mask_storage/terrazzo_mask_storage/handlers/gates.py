@@ -165,7 +165,7 @@ def guard_commit(tx: Tx[Store], deps: Deps, scope: Scope, made: Commit, base: Co
         made.num_samples,
         made.counts,
         reader(tx.store, deps.packs, scope.organisation_id),
-        lambda mask_ids: tx.store.masks(scope, mask_ids),
+        lambda mask_ids: {m: dict(pairs) for m, pairs in tx.store.mask_counts(scope, mask_ids).items()},
     )
     report = run_checks(checks, proposal, deps, "commit")
     if not report.passed:

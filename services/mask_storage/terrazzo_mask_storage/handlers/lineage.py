@@ -55,11 +55,11 @@ def write_version(shop: Workshop, ours: Commit | None, merged: Merged, keep: boo
 def _recount(
     shop: Workshop, counts: Mapping[int, int], gone: Sequence[str], come: Sequence[str]
 ) -> dict[int, int]:
-    masks = shop.mask_rows({*gone, *come})
+    counts_of = shop.counts_of({*gone, *come})
     total = dict(counts)
     for sign, mask_ids in ((-1, gone), (1, come)):
         for mask_id in mask_ids:
-            for class_id, pixels in masks[mask_id].counts.items():
+            for class_id, pixels in counts_of[mask_id].items():
                 total[class_id] = total.get(class_id, 0) + sign * pixels
     return {class_id: pixels for class_id, pixels in sorted(total.items()) if pixels}
 

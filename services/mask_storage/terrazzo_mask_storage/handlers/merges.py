@@ -193,7 +193,7 @@ def proposal_of(version: Version, branch: str, ours: Commit | None) -> VersionPr
         version.num_samples,
         version.counts,
         shop.parts,
-        shop.mask_rows,
+        shop.counts_of,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -13,7 +14,7 @@ from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.gates import Of, SampleFacts
 from terrazzo_mask_storage.domain.versions import TreeEntry
 from terrazzo_mask_storage.handlers.refs import resolve
-from terrazzo_mask_storage.ports import Mask, Scope, Store
+from terrazzo_mask_storage.ports import Scope, Store
 from terrazzo_masks import tiles
 from terrazzo_masks.diff import diff_manifests
 from terrazzo_masks.errors import ShapeMismatch
@@ -21,12 +22,12 @@ from terrazzo_masks.parts import Parts
 from terrazzo_schema.errors import NotFound, Unprocessable
 
 _CHUNK = 1_000
-MaskRows = Callable[[Sequence[str]], Mapping[str, Mask]]
+CountsOf = Callable[[Sequence[str]], Mapping[str, Mapping[int, int]]]
 
 
 @dataclass(frozen=True)
 class VersionProposal:
-    """Implements `gates.Proposal`. `parts` and `mask_rows` know what is stored, and what the proposal brings."""
+    """Implements `gates.Proposal`. `parts` and `counts_of` know what is stored, and what the proposal brings."""
 
     store: Store
     scope: Scope
@@ -36,7 +37,7 @@ class VersionProposal:
     num_samples: int
     counts: Mapping[int, int]
     parts: Parts
-    mask_rows: MaskRows
+    counts_of: CountsOf
 
     def samples(self, of: Of = "all") -> Iterator[SampleFacts]:
         if of == "all":
@@ -74,8 +75,17 @@ class VersionProposal:
     def _described(self, found: Iterable[TreeEntry]) -> Iterator[SampleFacts]:
         entries = iter(found)
         while chunk := list(islice(entries, _CHUNK)):
-            images = self.store.images_of(self.scope, [entry.sample_id for entry in chunk])
-            masks = self.mask_rows([entry.mask_id for entry in chunk])
+            counts = self.counts_of([entry.mask_id for entry in chunk])
+            name_of = self._names([entry.sample_id for entry in chunk])
             for entry in chunk:
-                name = images[entry.sample_id].name
-                yield SampleFacts(entry.sample_id, name, entry.mask_id, masks[entry.mask_id].counts)
+                yield SampleFacts(entry.sample_id, entry.mask_id, counts[entry.mask_id], name_of)
+
+    def _names(self, sample_ids: list[str]) -> Callable[[str], str]:
+        """Names of a chunk of samples: all in one query, when the first is asked for."""
+
+        @cache
+        def names() -> dict[str, str]:
+            images = self.store.images_of(self.scope, sample_ids)
+            return {sample_id: image.name for sample_id, image in images.items()}
+
+        return lambda sample_id: names()[sample_id]

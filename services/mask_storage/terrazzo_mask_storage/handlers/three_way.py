@@ -54,11 +54,15 @@ class Workshop:
 
     def mask(self, mask_id: str) -> Mask:
         """A mask that is stored, or was made here."""
-        return self.mask_rows([mask_id])[mask_id]
+        if mask_id in self.masks:
+            return self.masks[mask_id]
+        return self.store.masks(self.scope, [mask_id])[mask_id]
 
-    def mask_rows(self, mask_ids: Collection[str]) -> dict[str, Mask]:
-        found = self.store.masks(self.scope, [mask_id for mask_id in mask_ids if mask_id not in self.masks])
-        return {mask_id: found.get(mask_id) or self.masks[mask_id] for mask_id in mask_ids}
+    def counts_of(self, mask_ids: Collection[str]) -> dict[str, dict[int, int]]:
+        """Class id -> pixels of masks that are stored, or were made here."""
+        found = self.store.mask_counts(self.scope, [mask_id for mask_id in mask_ids if mask_id not in self.masks])
+        made = {mask_id: dict(self.masks[mask_id].counts) for mask_id in mask_ids if mask_id in self.masks}
+        return {**{mask_id: dict(pairs) for mask_id, pairs in found.items()}, **made}
 
     def merge(
         self,
