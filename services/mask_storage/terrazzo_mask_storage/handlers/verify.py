@@ -206,12 +206,15 @@ class _Verification:
             read = self._reader()
             try:
                 self._note_samples(project_id, hit_masks, base, tree_id, read)
-            except StorageDamaged:
+            except (StorageDamaged, versions.CorruptNode):
                 # Is it this version, or only the one before it?
                 try:
                     self._note_samples(project_id, hit_masks, None, tree_id, read)
                 except StorageDamaged as error:
                     self._bad_trees.setdefault((project_id, str(error.value)), set()).add(commit_id)
+                except versions.CorruptNode as error:
+                    self._bad.setdefault(tree_id, _Bad("tree", None, str(error)))
+                    self._bad_trees.setdefault((project_id, tree_id), set()).add(commit_id)
             self._num["commits"] += 1
             yield None
 
@@ -219,7 +222,7 @@ class _Verification:
     def _note_samples(
         project_id: str, hits: dict[tuple[str, str], _Hit], base: str | None, tree_id: str, read: PartsReader
     ) -> None:
-        for _, entry in versions.compare(base, tree_id, read):
+        for _, entry in versions.compare(base, tree_id, read, read.prefetch):
             if entry is not None and (hit := hits.get((project_id, entry.mask_id))) is not None:
                 hit.samples.add(entry.sample_id)
 
