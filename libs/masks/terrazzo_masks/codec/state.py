@@ -3,7 +3,7 @@
 These are part of the format (docs/mask-format.md); the kernels of `terrazzo_masks.kernels.label_model` work on it.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,10 @@ Control = NDArray[np.int64]
 Table = NDArray[np.int32]
 Data = NDArray[np.uint8]
 Window = NDArray[np.uint16]
+# In a kernel every whole number is an int64; outside, mypy would see int here and np.int64 there.
+Int: TypeAlias = Any
+# Where a row and the five above it begin in a window.
+Starts: TypeAlias = tuple[Int, Int, Int, Int, Int, Int]
 
 NUM_CONTEXTS = 4
 SLOT_BITS = 13
@@ -53,8 +57,8 @@ KNOTS = (
 def _squash_table() -> NDArray[np.uint16]:
     knots = np.array(KNOTS, dtype=np.int32)
     knot, rest = np.divmod(np.arange(4096, dtype=np.int32), 128)
-    curve = (knots[knot] * (128 - rest) + knots[knot + 1] * rest) >> 7
-    return curve.astype(np.uint16)
+    curve: NDArray[np.uint16] = ((knots[knot] * (128 - rest) + knots[knot + 1] * rest) >> 7).astype(np.uint16)
+    return curve
 
 
 # Logit (256ths, from -2048) to probability (65536ths), and the logit of each probability (4096ths).

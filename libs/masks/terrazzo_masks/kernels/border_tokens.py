@@ -1,9 +1,11 @@
 """The fast profile: where the borders of each row lie, told from those of the row above (docs/mask-format.md).
 
-A *border* is a column whose value differs from that of the column before; column 0 always is one. Most borders of a
-row continue one of the row above, moved by a few columns: a token of one byte. zstd packs the tokens afterwards.
+A *border* is a column whose value differs from that of the column before; column 0 always is one. Most borders of
+a row continue one of the row above, moved by a few columns: a token of one byte. zstd packs the tokens afterwards.
 T: tokens, E: extras (bytes that a token needs besides), B: borders of a row.
 """
+
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,8 @@ MOVE_MAX = 31
 NEW_BYTES_MAX = 5
 CHUNK = 16
 
+# Every whole number is an int64 in a kernel; mypy would see int here and np.int64 there.
+Int: TypeAlias = Any
 Bytes = NDArray[np.uint8]
 Columns = NDArray[np.int32]
 Values = NDArray[np.uint16]
@@ -35,7 +39,7 @@ def is_repeated(here: Row, above: Row) -> bool:
 
 
 @kernel
-def find_borders(here: Row, column_B: Columns, value_B: Values) -> int:
+def find_borders(here: Row, column_B: Columns, value_B: Values) -> Int:
     """Borders of a row; returns how many."""
     column_B[0], value_B[0] = 0, here[0]
     num = 1
@@ -58,7 +62,7 @@ def find_borders(here: Row, column_B: Columns, value_B: Values) -> int:
 
 
 @kernel
-def put_new(out_E: Bytes, at: int, gap: int, value: int, itemsize: int) -> int:
+def put_new(out_E: Bytes, at: Int, gap: Int, value: Int, itemsize: Int) -> Int:
     """Append a gap (7 bits a byte, low first, the high bit says that more follow) and a value."""
     while gap >= 128:
         out_E[at] = gap & 127 | 128
@@ -75,11 +79,11 @@ def put_new(out_E: Bytes, at: int, gap: int, value: int, itemsize: int) -> int:
 def encode_row(
     column_B: Columns,
     value_B: Values,
-    num: int,
+    num: Int,
     above_B: Columns,
     above_value_B: Values,
-    num_above: int,
-    itemsize: int,
+    num_above: Int,
+    itemsize: Int,
     out_T: Bytes,
     out_E: Bytes,
     used: NDArray[np.int64],
@@ -93,7 +97,8 @@ def encode_row(
         same += 1
     at, extra = used[0], used[1]
     limit = num_above - same
-    last, j = -1, 0
+    last: Int = -1
+    j = 0
     for i in range(num - same):
         x, value = np.int64(column_B[i]), value_B[i]
         while True:
@@ -162,10 +167,11 @@ def encode(labels_HW: LabelMap, out_T: Bytes, out_E: Bytes, used: NDArray[np.int
 
 
 @kernel
-def take_new(data_E: Bytes, used: NDArray[np.int64], itemsize: int) -> tuple[int, int]:
+def take_new(data_E: Bytes, used: NDArray[np.int64], itemsize: Int) -> tuple[Int, Int]:
     """(gap, value) from the extras; gap -1 when they end or the gap is too long."""
     at = used[1]
-    gap, shift = 0, 0
+    gap: Int = 0
+    shift = 0
     while True:
         if at >= data_E.size or shift > 28:
             return -1, 0
@@ -193,12 +199,13 @@ def decode_row(
     value_B: Values,
     above_B: Columns,
     above_value_B: Values,
-    num_above: int,
-    width: int,
-    itemsize: int,
-) -> int:
+    num_above: Int,
+    width: Int,
+    itemsize: Int,
+) -> Int:
     """Borders of one row from its tokens; returns how many, -1 when the tokens are damaged."""
     num, last, j = 0, -1, 0
+    value: Int
     while True:
         if used[0] >= data_T.size:
             return -1
@@ -274,8 +281,8 @@ def decode(data_T: Bytes, data_E: Bytes, used: NDArray[np.int64], labels_HW: Lab
 
 def warm() -> None:
     """Compile for both dtypes, both ways."""
-    for dtype in (np.uint8, np.uint16):
-        labels_HW = np.eye(5, dtype=dtype)
+    for dtype in (np.dtype(np.uint8), np.dtype(np.uint16)):
+        labels_HW: LabelMap = np.eye(5).astype(dtype)
         out_T, out_E = np.zeros(256, dtype=np.uint8), np.zeros(256, dtype=np.uint8)
         encode(labels_HW, out_T, out_E, np.zeros(2, dtype=np.int64))
         decode(out_T, out_E, np.zeros(2, dtype=np.int64), labels_HW)

@@ -2,30 +2,76 @@
 
 One function walks a map in raster order and makes each of its decisions by `decide`, which either writes the bit
 that it is told or reads the bit and tells it: encoder and decoder are the same lines and cannot drift apart. Where
-the neighbourhood agrees, a whole run takes one decision; the mixture of four contexts is spent on the few pixels at
-borders. `docs/mask-format.md` says it all in words; the names here are those of that page.
+the neighbourhood agrees, a whole run takes one decision; the mixture of four contexts is spent on the few pixels
+at borders. `docs/mask-format.md` says it all in words; the names here are those of that page.
 
-Three arrays are the state, so that a call passes little: `control` int64 (the coder's registers and the contexts
-of the decision at hand), `table` int32 (slots, weights, values met so far) and `data` uint8 (the coded bytes).
-`window` holds eight padded rows of the map one after another; `at0` is where the current row starts in it, `at1` the
-one above, and so on.
+Three arrays are the state, so that a call passes little: `control` int64 (the registers of coder and map), `table`
+int32 (slots, weights, values met so far) and `data` uint8 (the coded bytes). `window` holds eight padded rows of
+the map one after another; `at0` is where the current row starts in it, `at1` the one above, and so on.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-# fmt: off
-from terrazzo_masks.codec.state import (  # noqa: I001
-    BUCKET, BUCKET_SET, CODE, COUNT_MAX, Control, DECODING, Data, FAILED, BUSY, FOLD_A, FOLD_B, FOLD_C,
-    GOLDEN, HIGH, HISTORY, KNOWN, LEARNING, LEFT, LEFT_SET, LOW, NOVEL, NOVEL_SET, NUM_KNOWN,
-    NUM_ROWS, NUM_VALUES, OFFSET, OFFSET_SET, OTHER, OTHER_SET, PAD, PATCH, POSITION, RATE, ROW, ROW_SET,
-    RUN, RUN_SET, NUM_CONTEXTS, SLOT_BITS, SQUASH, STRETCH, SURE_COUNT, SURE_FROM, SURE_TO, SYMBOL, SYMBOL_SET, Table, WEIGHTS, WORD, Window, new_state,
+from terrazzo_masks.codec.state import (
+    BUCKET,
+    BUCKET_SET,
+    BUSY,
+    CODE,
+    COUNT_MAX,
+    DECODING,
+    FAILED,
+    FOLD_A,
+    FOLD_B,
+    FOLD_C,
+    GOLDEN,
+    HIGH,
+    HISTORY,
+    KNOWN,
+    LEARNING,
+    LEFT,
+    LEFT_SET,
+    LOW,
+    NOVEL,
+    NOVEL_SET,
+    NUM_CONTEXTS,
+    NUM_KNOWN,
+    NUM_ROWS,
+    NUM_VALUES,
+    OFFSET,
+    OFFSET_SET,
+    OTHER,
+    OTHER_SET,
+    PAD,
+    PATCH,
+    POSITION,
+    RATE,
+    ROW,
+    ROW_SET,
+    RUN,
+    RUN_SET,
+    SLOT_BITS,
+    SQUASH,
+    STRETCH,
+    SURE_COUNT,
+    SURE_FROM,
+    SURE_TO,
+    SYMBOL,
+    SYMBOL_SET,
+    WEIGHTS,
+    WORD,
+    Control,
+    Data,
+    Int,
+    Starts,
+    Table,
+    Window,
+    new_state,
 )
-# fmt: on
-from terrazzo_masks.native import kernel
+from terrazzo_masks.native import lean
 
 
-@kernel
+@lean
 def shift_bytes(control: Control, data: Data) -> None:
     """Move the leading bytes on which both ends of the interval agree out to, or new ones in from, `data`."""
     low, high, code, position = control[LOW], control[HIGH], control[CODE], control[POSITION]
@@ -47,8 +93,8 @@ def shift_bytes(control: Control, data: Data) -> None:
     control[LOW], control[HIGH], control[CODE], control[POSITION] = low, high, code, position
 
 
-@kernel
-def code(control: Control, data: Data, share: int, bit: int) -> int:
+@lean
+def code(control: Control, data: Data, share: Int, bit: Int) -> Int:
     """Write, or read, one bit that is 1 with a probability of `share` 65536ths."""
     low, high = control[LOW], control[HIGH]
     width = high - low
@@ -65,14 +111,14 @@ def code(control: Control, data: Data, share: int, bit: int) -> int:
     return bit
 
 
-@kernel
-def find(table: Table, number: int, kind: int, context: int) -> int:
+@lean
+def find(table: Table, number: Int, kind: Int, context: Int) -> Int:
     """Place in `table` of the slot of the context of that number."""
     return (number << SLOT_BITS) + (((context * 8 + kind) * GOLDEN & WORD) >> (32 - SLOT_BITS))
 
 
-@kernel
-def learn(table: Table, place: int, bit: int) -> None:
+@lean
+def learn(table: Table, place: Int, bit: Int) -> None:
     """Move the probability in a slot towards the bit, the less the more often it was moved."""
     slot = np.int64(table[place])
     count = slot & 255
@@ -84,19 +130,19 @@ def learn(table: Table, place: int, bit: int) -> None:
     table[place] = probability << 8 | (count + (count < COUNT_MAX))
 
 
-@kernel
+@lean
 def decide(
     control: Control,
     table: Table,
     data: Data,
-    kind: int,
-    weight_set: int,
-    bit: int,
-    c0: int,
-    c1: int,
-    c2: int,
-    c3: int,
-) -> int:
+    kind: Int,
+    weight_set: Int,
+    bit: Int,
+    c0: Int,
+    c1: Int,
+    c2: Int,
+    c3: Int,
+) -> Int:
     """Code one decision under four contexts; returns the bit, which is `bit` when encoding.
 
     The four are written out, not looped over: in registers this is twice as fast.
@@ -108,7 +154,7 @@ def decide(
     t2, t3 = np.int64(STRETCH[table[p2] >> 18]), np.int64(STRETCH[table[p3] >> 18])
     w0, w1 = np.int64(table[first]), np.int64(table[first + 1])
     w2, w3 = np.int64(table[first + 2]), np.int64(table[first + 3])
-    total = (t0 * w0 + t1 * w1 + t2 * w2 + t3 * w3) >> 16
+    total: Int = (t0 * w0 + t1 * w1 + t2 * w2 + t3 * w3) >> 16
     share = np.int64(SQUASH[min(max(total, -2047), 2047) + 2048])
     bit = code(control, data, share, bit)
     error = ((bit << 16) - share) * LEARNING
@@ -123,8 +169,8 @@ def decide(
     return bit
 
 
-@kernel
-def log2(number: int) -> int:
+@lean
+def log2(number: Int) -> Int:
     """Floor of the binary logarithm of a number >= 1; 0 for 0."""
     bits = 0
     while number >> (bits + 1):
@@ -132,8 +178,8 @@ def log2(number: int) -> int:
     return bits
 
 
-@kernel
-def new_value(control: Control, table: Table, data: Data, value: int) -> int:
+@lean
+def new_value(control: Control, table: Table, data: Data, value: Int) -> Int:
     """Code a value that did not occur so far, bit by bit, and note it."""
     num_bits = 8 if control[NUM_VALUES] == 256 else 16
     node = 1
@@ -161,15 +207,15 @@ def new_value(control: Control, table: Table, data: Data, value: int) -> int:
     return value
 
 
-@kernel
+@lean
 def symbol(
     control: Control,
     table: Table,
     data: Data,
-    west: int,
-    other: int,
-    value: int,
-) -> int:
+    west: Int,
+    other: Int,
+    value: Int,
+) -> Int:
     """Code a value that no neighbour predicts: new, or one of those met so far by its place among them."""
     num_known = control[NUM_KNOWN]
     place_of = KNOWN + control[NUM_VALUES]
@@ -212,8 +258,8 @@ def symbol(
     return np.int64(table[KNOWN + known])
 
 
-@kernel
-def drift(window: Window, at2: int, border: int, end: int, west: int) -> int:
+@lean
+def drift(window: Window, at2: Int, border: Int, end: Int, west: Int) -> Int:
     """How the border at column `border` of the row above had moved there from the row above that: 0..12."""
     moved = 0
     if window[at2 + border] == west:
@@ -225,8 +271,8 @@ def drift(window: Window, at2: int, border: int, end: int, west: int) -> int:
     return 0 if moved == 0 else 8 if moved == 1 else 9 if moved < 4 else 10 if moved < 10 else 11
 
 
-@kernel
-def same_until(window: Window, at: int, stop: int, value: np.uint16) -> int:
+@lean
+def same_until(window: Window, at: Int, stop: Int, value: Int) -> Int:
     """The first place from `at` on that has another value, or `stop`."""
     part = window[at:stop]  # places counted from 0: the compiler sees that none is negative, and takes 16 a step
     place = 0
@@ -242,19 +288,19 @@ def same_until(window: Window, at: int, stop: int, value: np.uint16) -> int:
     return at + place
 
 
-@kernel
+@lean
 def run(
     control: Control,
     table: Table,
     data: Data,
     window: Window,
-    at0: int,
-    at1: int,
-    at2: int,
-    x: int,
-    end: int,
-    num_broken: int,
-) -> int:
+    at0: Int,
+    at1: Int,
+    at2: Int,
+    x: Int,
+    end: Int,
+    num_broken: Int,
+) -> Int:
     """Code the run from `x` on in which everything around agrees; returns the column to go on at.
 
     The run goes on to the column before the next border of the row above. One decision says whether it all is as
@@ -266,7 +312,8 @@ def run(
     if not control[DECODING]:
         broken = same_until(window, at0 + x, at0 + stop, window[at0 + x - 1]) - at0
     size = log2(stop - x)
-    moved, right = 12, 65536
+    moved: Int = 12
+    right: Int = 65536
     if stop < end:
         moved = drift(window, at2, stop + 1, end, west)
         right = np.int64(window[at1 + stop + 1])
@@ -302,17 +349,17 @@ def run(
     return stop
 
 
-@kernel
+@lean
 def distance(
     control: Control,
     table: Table,
     data: Data,
-    size: int,
-    moved: int,
-    num_broken: int,
-    pair: int,
-    value: int,
-) -> int:
+    size: Int,
+    moved: Int,
+    num_broken: Int,
+    pair: Int,
+    value: Int,
+) -> Int:
     """Code a distance from 1 to below 2 ** (size + 1): its bits by number in unary, then the bits themselves."""
     num_bits = 0
     want = log2(value)
@@ -350,18 +397,18 @@ def distance(
     return node
 
 
-@kernel
+@lean
 def pixel(
     control: Control,
     table: Table,
     data: Data,
     window: Window,
     base_HW: NDArray[np.uint16],
-    y: int,
-    starts: tuple[int, int, int, int, int, int],
-    x: int,
+    y: Int,
+    starts: Starts,
+    x: Int,
 ) -> None:
-    """Code a pixel around which something differs: has it its western value, the other one, or which."""
+    """Code a pixel around which something differs: is it as its western neighbour, the other one, or which."""
     at0, at1, at2 = starts[0] + x, starts[1] + x, starts[2] + x
     value, west = np.int64(window[at0]), np.int64(window[at0 - 1])
     north, north_east = np.int64(window[at1]), np.int64(window[at1 + 1])
@@ -402,14 +449,14 @@ def pixel(
     window[at0] = other if bit else symbol(control, table, data, west, other, value)
 
 
-@kernel
-def three(window: Window, at: int, west: int) -> int:
+@lean
+def three(window: Window, at: Int, west: Int) -> Int:
     """Bits: is the value at `at`, before it, behind it that of the western neighbour."""
     return (window[at] == west) | (window[at - 1] == west) << 1 | (window[at + 1] == west) << 2
 
 
-@kernel
-def wide(window: Window, at0: int, at1: int, at2: int, west: int) -> int:
+@lean
+def wide(window: Window, at0: Int, at1: Int, at2: Int, west: Int) -> Int:
     """Eleven bits for the wider neighbourhood: which of it has the value of the western neighbour."""
     bits = 0
     for k in range(3, 6):
@@ -422,8 +469,8 @@ def wide(window: Window, at0: int, at1: int, at2: int, west: int) -> int:
     return bits << 1 | (window[at0 - 3] == west)
 
 
-@kernel
-def base_bits(base_HW: NDArray[np.uint16], y: int, x: int) -> int:
+@lean
+def base_bits(base_HW: NDArray[np.uint16], y: Int, x: Int) -> Int:
     """Does the base change between this pixel and its western, northern, eastern, southern neighbour."""
     here = base_HW[y, x]
     bits = (base_HW[y, max(x - 1, 0)] != here) | (base_HW[max(y - 1, 0), x] != here) << 1
@@ -431,8 +478,8 @@ def base_bits(base_HW: NDArray[np.uint16], y: int, x: int) -> int:
     return bits | (base_HW[min(y + 1, base_HW.shape[0] - 1), x] != here) << 3
 
 
-@kernel
-def repeats(here: Window, above: Window) -> int:
+@lean
+def repeats(here: Window, above: Window) -> Int:
     """1 when both rows are equal."""
     width = here.size
     for start in range(0, width, 256):
@@ -444,14 +491,14 @@ def repeats(here: Window, above: Window) -> int:
     return 1
 
 
-@kernel
+@lean
 def copy(source: Window, target: Window) -> None:
     """Copy a row: a loop that the compiler sees through, where a slice assignment checks for overlaps."""
     for x in range(source.size):
         target[x] = source[x]
 
 
-@kernel
+@lean
 def walk(
     control: Control,
     table: Table,
@@ -459,7 +506,7 @@ def walk(
     labels_HW: NDArray[np.uint16],
     base_HW: NDArray[np.uint16],
     window: Window,
-    first_row: int,
+    first_row: Int,
 ) -> None:
     """Code some rows of a map, from `first_row` on: read from, or when decoding written to, `labels_HW`.
 
@@ -494,17 +541,17 @@ def walk(
     control[HISTORY], control[BUSY] = history, busy
 
 
-@kernel
+@lean
 def row(
     control: Control,
     table: Table,
     data: Data,
     window: Window,
     base_HW: NDArray[np.uint16],
-    y: int,
-    starts: tuple[int, int, int, int, int, int],
-    end: int,
-) -> int:
+    y: Int,
+    starts: Starts,
+    end: Int,
+) -> Int:
     """Code one row that does not repeat the one above; returns how many pixels took decisions of their own."""
     at0, at1, at2 = starts[0], starts[1], starts[2]
     num_pixels, num_broken = 0, 0

@@ -15,7 +15,7 @@ def checksum(labels_HW: LabelMap) -> int:
     for i in range(flat.size):
         factor = np.uint32(np.uint32(i) * np.uint32(0x9E3779B1)) | np.uint32(1)
         total = np.uint32(total + np.uint32(np.uint32(flat[i]) + np.uint32(1)) * factor)
-    return np.int64(total)
+    return int(total)
 
 
 @kernel
@@ -35,8 +35,8 @@ def count_changed(labels_HW: LabelMap, base_HW: NDArray[np.uint16], written: Boo
 def changes(labels_HW: LabelMap, base_HW: NDArray[np.uint16], marker: int, changes_HW: LabelMap) -> None:
     """The map of a patch: the value where the base differs, `marker` elsewhere.
 
-    A gap between two changed pixels of a row that all have one value is written over with it: a stroke stays in one
-    piece where the base had its class already.
+    A gap between two changed pixels of a row that all have one value is written over with it: a stroke stays in
+    one piece where the base had its class already.
     """
     height, width = labels_HW.shape
     for y in range(height):
@@ -67,8 +67,8 @@ def apply_changes(changes_HW: LabelMap, base_HW: NDArray[np.uint16], marker: int
 def warm() -> None:
     """Compile for both dtypes."""
     base_HW = np.zeros((3, 3), dtype=np.uint16)
-    for dtype in (np.uint8, np.uint16):
-        labels_HW = np.eye(3, dtype=dtype)
+    for dtype in (np.dtype(np.uint8), np.dtype(np.uint16)):
+        labels_HW: LabelMap = np.eye(3).astype(dtype)
         checksum(labels_HW)
         count_changed(labels_HW, base_HW, np.zeros(65536, dtype=np.bool_))
         changes(labels_HW, base_HW, 7, labels_HW.copy())
