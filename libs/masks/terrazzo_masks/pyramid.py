@@ -158,8 +158,8 @@ class _View:
         y1 = min(tile.y + tile.height, self._pixels.y + self._pixels.height)
         x1 = min(tile.x + tile.width, self._pixels.x + self._pixels.width)
         tile_HW = read_tile(self._parts, node, child)[y0 - tile.y : y1 - tile.y, x0 - tile.x : x1 - tile.x]
-        tile_HW = np.require(tile_HW, requirements=("C", "W"))
-        mode_HW, thin_N3 = modes_of_pixels(tile_HW, self._factor, self._rank_I, self._num_ids)
+        wide_HW = tile_HW.astype(np.uint16, order="C")
+        mode_HW, thin_N3 = modes_of_pixels(wide_HW, self._factor, self._rank_I, self._num_ids)
         rows, cols = self._blocks(Box(y0, x0, y1 - y0, x1 - x0))
         self._mode_HW[rows, cols] = mode_HW
         if len(thin_N3):

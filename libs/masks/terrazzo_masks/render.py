@@ -61,7 +61,7 @@ def downsample_mode(labels_HW: LabelMap, factor: int) -> LabelMap:
     ids_K, pixels_K = class_pixels(labels_HW)
     num_ids = 256 if labels_HW.dtype == np.uint8 else 65536
     rank_I = rarity(ids_K, pixels_K, num_ids)
-    mode_HW, thin_N3 = modes_of_pixels(np.require(labels_HW, requirements=("C", "W")), factor, rank_I, num_ids)
+    mode_HW, thin_N3 = modes_of_pixels(labels_HW.astype(np.uint16, order="C"), factor, rank_I, num_ids)
     out_HW = mode_HW.copy()
     show_thin(out_HW, mode_HW, thin_N3, rank_I)
     shown_HW: LabelMap = out_HW.astype(labels_HW.dtype)

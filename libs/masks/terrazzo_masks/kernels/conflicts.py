@@ -25,7 +25,7 @@ def boxes_of_runs(runs_N3: NDArray[np.int64]) -> NDArray[np.int64]:
     parent_N = np.arange(n)
     above = 0
     for i in range(n):
-        y, start, stop = runs_N3[i]
+        y, start, stop = runs_N3[i, 0], runs_N3[i, 1], runs_N3[i, 2]
         if i > 0 and runs_N3[i - 1, 0] == y and runs_N3[i - 1, 2] == start:
             parent_N[i] = root_of(parent_N, i - 1)
         while above < i and (
@@ -41,17 +41,18 @@ def boxes_of_runs(runs_N3: NDArray[np.int64]) -> NDArray[np.int64]:
     boxes_M4 = np.zeros((n, 4), np.int64)
     num_boxes = 0
     for i in range(n):
-        y, start, stop = runs_N3[i]
+        y, start, stop = runs_N3[i, 0], runs_N3[i, 1], runs_N3[i, 2]
         region = root_of(parent_N, i)
-        if box_N[region] < 0:
-            box_N[region] = num_boxes
-            boxes_M4[num_boxes] = np.array([y, start, 0, stop])
+        box = box_N[region]
+        if box < 0:
+            box = num_boxes
+            box_N[region] = box
+            boxes_M4[box, 0], boxes_M4[box, 1], boxes_M4[box, 3] = y, start, stop - start
             num_boxes += 1
-        box = boxes_M4[box_N[region]]
-        box[1], box[3] = min(box[1], start), max(box[3], stop)
-        box[2] = y + 1 - box[0]
-    boxes_M4[:, 3] -= boxes_M4[:, 1]
-    return boxes_M4[:num_boxes].copy()
+        right = max(boxes_M4[box, 1] + boxes_M4[box, 3], stop)
+        boxes_M4[box, 1] = min(boxes_M4[box, 1], start)
+        boxes_M4[box, 2], boxes_M4[box, 3] = y + 1 - boxes_M4[box, 0], right - boxes_M4[box, 1]
+    return boxes_M4[:num_boxes]
 
 
 def warm() -> None:

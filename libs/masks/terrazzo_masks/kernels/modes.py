@@ -1,7 +1,5 @@
 """The class that stands for a block of pixels: its mode, or a thin class that would vanish otherwise."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,8 +7,18 @@ from terrazzo_masks.native import kernel
 
 
 @kernel
+def longer(rows_N3: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rows, and room for as many again."""
+    longer_N3 = np.empty((2 * rows_N3.shape[0], 3), np.int64)
+    for i in range(rows_N3.shape[0]):
+        for j in range(3):
+            longer_N3[i, j] = rows_N3[i, j]
+    return longer_N3
+
+
+@kernel
 def modes_of_pixels(
-    labels_HW: NDArray[Any], factor: int, rank_I: NDArray[np.int64], num_ids: int
+    labels_HW: NDArray[np.uint16], factor: int, rank_I: NDArray[np.int64], num_ids: int
 ) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
     """(mode of each block of `factor` x `factor` pixels, (N, 3) row, column, class of those that may be thin).
 
@@ -57,13 +65,11 @@ def modes_of_pixels(
                 value = seen_P[i]
                 if value != 0 and value != mode and pixels_I[value] * factor >= area:
                     if num_thin == thin_N3.shape[0]:
-                        larger_N3 = np.empty((2 * num_thin, 3), np.int64)
-                        larger_N3[:num_thin] = thin_N3
-                        thin_N3 = larger_N3
+                        thin_N3 = longer(thin_N3)
                     thin_N3[num_thin, 0], thin_N3[num_thin, 1], thin_N3[num_thin, 2] = row, col, value
                     num_thin += 1
                 pixels_I[value] = 0
-    return mode_HW, thin_N3[:num_thin].copy()
+    return mode_HW, thin_N3[:num_thin]
 
 
 @kernel
@@ -74,7 +80,7 @@ def show_thin(
     rows, cols = mode_HW.shape
     taken_HW = np.full((rows, cols), -1, np.int64)
     for i in range(thin_N3.shape[0]):
-        row, col, value = thin_N3[i]
+        row, col, value = thin_N3[i, 0], thin_N3[i, 1], thin_N3[i, 2]
         if rank_I[value] <= taken_HW[row, col]:
             continue
         nearby = False
@@ -88,6 +94,5 @@ def show_thin(
 
 def warm() -> None:
     rank_I = np.zeros(256, np.int64)
-    for dtype in (np.uint8, np.uint16):
-        mode_HW, thin_N3 = modes_of_pixels(np.zeros((2, 2), dtype), 2, rank_I, 256)
+    mode_HW, thin_N3 = modes_of_pixels(np.zeros((2, 2), np.uint16), 2, rank_I, 256)
     show_thin(mode_HW, mode_HW, thin_N3, rank_I)

@@ -50,6 +50,28 @@ def read_ids(data: NDArray[np.uint8], at: int) -> tuple[int, int, NDArray[np.int
 
 
 @kernel
+def place_of(ids_K: NDArray[np.int32], class_id: int) -> int:
+    """Where an id is in a table that has it."""
+    low, high = 0, ids_K.size - 1
+    while low < high:
+        middle = (low + high) // 2
+        if ids_K[middle] < class_id:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel
+def count_mixed(uniform_N: NDArray[np.int32]) -> int:
+    """How many children are not of one class."""
+    num_mixed = 0
+    for i in range(uniform_N.size):
+        num_mixed += uniform_N[i] < 0
+    return num_mixed
+
+
+@kernel
 def read_kinds(
     data: NDArray[np.uint8], at: int, ids_K: NDArray[np.int32], uniform_N: NDArray[np.int32]
 ) -> tuple[int, int]:
@@ -125,7 +147,7 @@ def parse_body(
     if status != SOUND:
         return status, at, ids_K, uniform_N, digests, none
     k = ids_K.size
-    num_mixed = (uniform_N < 0).sum()
+    num_mixed = count_mixed(uniform_N)
     row_bytes = (k + 7) // 8
     presence_at = at + 32 * num_mixed
     cursor = presence_at + row_bytes * num_mixed
@@ -135,7 +157,7 @@ def parse_body(
     mixed = 0
     for i in range(n):
         if uniform_N[i] >= 0:
-            counts[i, np.searchsorted(ids_K, uniform_N[i])] = areas_N[i]
+            counts[i, place_of(ids_K, uniform_N[i])] = areas_N[i]
             continue
         for byte in range(32):
             digests[i, byte] = data[at + 32 * mixed + byte]
@@ -146,7 +168,10 @@ def parse_body(
     if cursor != data.size:
         return LEFT_OVER, cursor, ids_K, uniform_N, digests, none
     for j in range(k):
-        if not counts[:, j].any():
+        num_pixels = 0
+        for i in range(n):
+            num_pixels += counts[i, j]
+        if num_pixels == 0:
             return UNUSED, cursor, ids_K, uniform_N, digests, none
     return SOUND, cursor, ids_K, uniform_N, digests, counts
 
@@ -172,8 +197,11 @@ def write_body(
     """The body of a node, from arrays as `parse_body` returns them."""
     n, k = counts.shape
     row_bytes = (k + 7) // 8
-    num_mixed = (uniform_N < 0).sum()
-    num_counts = (counts > 0).sum()
+    num_mixed = count_mixed(uniform_N)
+    num_counts = 0
+    for i in range(n):
+        for j in range(k):
+            num_counts += counts[i, j] > 0
     out = np.zeros(3 + 3 * k + (n + 7) // 8 + 3 * n + num_mixed * (32 + row_bytes) + 9 * num_counts, np.uint8)
     at = write_number(out, 0, k)
     last = -1
@@ -186,7 +214,7 @@ def write_body(
         if uniform_N[i] < 0:
             out[kinds_at + i // 8] |= np.uint8(1 << (i % 8))
         else:
-            at = write_number(out, at, int(np.searchsorted(ids_K, uniform_N[i])))
+            at = write_number(out, at, place_of(ids_K, uniform_N[i]))
     presence_at = at + 32 * num_mixed
     cursor = presence_at + row_bytes * num_mixed
     mixed = 0
@@ -203,7 +231,7 @@ def write_body(
                     cursor = write_number(out, cursor, counts[i, j])
                 first = False
         mixed += 1
-    return out[:cursor].copy()
+    return out[:cursor]
 
 
 def warm() -> None:
