@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from terrazzo_masks.consensus import consensus
+from terrazzo_masks.diff import diff_manifests, flow
 from terrazzo_masks.formats import read_label_image
 from terrazzo_masks.geometry import polygons, rasterize
 from terrazzo_masks.labels import LabelMap
 from terrazzo_masks.measures import confusion, iou
-from terrazzo_masks.tiles import build, digest_of, read
+from terrazzo_masks.tiles import MemoryParts, build, paint, read
 
 CELL = 2
 
@@ -69,18 +70,25 @@ def test_full_frame_staple_is_no_better_than_an_expert_on_a_quarter_of_the_image
 
 
 def test_real_masks_survive_tiles_and_polygons(cells: list[tuple[LabelMap, dict[str, LabelMap]]]) -> None:
-    tiles: dict[str, bytes] = {}
-
-    def put(data: bytes) -> str:
-        tiles[digest_of(data)] = data
-        return digest_of(data)
-
     for reference_HW, _ in cells[::5]:
-        manifest = build(reference_HW, put)
-        np.testing.assert_array_equal(read(manifest, tiles.__getitem__), reference_HW)
-        assert manifest.size_bytes < reference_HW.size / 50
+        parts = MemoryParts("small")
+        manifest = build(reference_HW, parts)
+        np.testing.assert_array_equal(read(manifest, parts), reference_HW)
+        assert parts.num_bytes < reference_HW.size / 100
         outlined_HW = rasterize(polygons(reference_HW), *reference_HW.shape, np.uint8)
         np.testing.assert_array_equal(outlined_HW, reference_HW)
+
+
+def test_an_expert_painted_over_the_reference_is_stored_as_what_differs(
+    cells: list[tuple[LabelMap, dict[str, LabelMap]]],
+) -> None:
+    for reference_HW, raters in cells[::5]:
+        expert_HW = next(iter(raters.values()))
+        parts = MemoryParts("small")
+        reference = build(reference_HW, parts)
+        painted = paint(reference, expert_HW, 0, 0, parts, expert_HW != reference_HW)
+        assert painted == build(expert_HW, MemoryParts())
+        assert diff_manifests(reference, painted, parts).flow == flow(reference_HW, expert_HW)
 
 
 def test_a_folder_of_real_class_masks_is_read(shared_data: Path | None) -> None:
