@@ -51,7 +51,9 @@ def test_a_branch_with_nothing_of_its_own_moves_forward_without_a_commit(world: 
     assert (view["state"], view["commit_id"], view["num_changed"]) == ("fast_forward", ahead["commit_id"], 1)
     assert world.dataset("commits/main")["commit_id"] == ahead["commit_id"]
     assert world.dataset("status")["staged"] == 0
-    assert merge(world)["state"] == "up_to_date"
+    again = merge(world)
+    assert (again["state"], again["merge_id"]) == ("up_to_date", None)
+    assert len(world.dataset("merges")["items"]) == 1
     assert merge(world, "main")["state"] == "up_to_date"
 
 

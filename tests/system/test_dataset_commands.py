@@ -115,6 +115,23 @@ def test_conflicts_are_listed_and_decided_by_hand(desk: Desk, tmp_path: Path) ->
     assert second["state"] == "up_to_date"
 
 
+def test_an_adjudicator_gets_both_sides_as_files(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("terrazzo.cli.tasks.connect", lambda url, key, data_dir: desk.harness.client(desk.key))
+    desk.type("branch", "side")
+    desk.commit({desk.samples[0]: painted(2, 5, 2)}, "main")
+    desk.commit({desk.samples[0]: painted(2, 5, 0)}, "side")
+    desk.type("merge", "side")
+    desk.harness.drain()
+    assert run(["tasks", "lease", desk.project, "--out", str(tmp_path), "--json"]) == 0
+    files = json.loads(desk.capsys.readouterr().out)["files"]
+    sides = [np.asarray(Image.open(files[f"candidate {number}"])) for number in (1, 2)]
+    assert (sides[0] == painted(2, 5, 2)).all()
+    assert (sides[1] == painted(2, 5, 0)).all()
+    assert (np.asarray(Image.open(files["proposal"])) == painted(2, 5, 2)).all()
+
+
 def test_complete_and_abandon(desk: Desk) -> None:
     desk.type("branch", "side")
     desk.commit({desk.samples[0]: painted(2, 5, 2)}, "main")

@@ -65,7 +65,7 @@ def lease(
     data_dir: DataOption = DEFAULT_DATA_DIR,
     as_json: JsonFlag = False,
 ) -> None:
-    """Take the next task: writes its image and proposal (index PNG) to files."""
+    """Take the next task: writes its image, its proposal and, of a dispute, both sides (index PNG) to files."""
     with connect(url, key, data_dir) as client:
         held = client.tasks.lease(project_id)
         if held is None:
@@ -81,6 +81,10 @@ def lease(
             proposal = out / f"{task.task_id}.proposal.png"
             proposal.write_bytes(client.masks.content(project_id, shown, format="png"))
             files["proposal"] = str(proposal)
+        for number, mask_id in enumerate(task.candidate_mask_ids, start=1):
+            candidate = out / f"{task.task_id}.candidate-{number}.png"
+            candidate.write_bytes(client.masks.content(project_id, mask_id, format="png"))
+            files[f"candidate {number}"] = str(candidate)
     lines = [f"{held.lease_id}  {task.kind} {task.task_id} until {held.expires_at:%H:%M:%S}", *files.values()]
     show({"lease": held.model_dump(mode="json"), "files": files}, as_json, "\n".join(lines))
 

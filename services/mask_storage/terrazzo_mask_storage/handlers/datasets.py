@@ -104,6 +104,7 @@ def commit(tx: Tx[Store], deps: Deps, scope: Scope, command: CommitCreate, calle
     Raises Conflict, CommitRefused by the gates.
     """
     known_project(tx.store, scope)
+    tx.store.head_for_change(scope, command.branch)  # a merge or another commit waits until this one is done
     staged = tx.store.staged(scope, command.branch)
     if command.sample_ids is not None:
         wanted = set(command.sample_ids)

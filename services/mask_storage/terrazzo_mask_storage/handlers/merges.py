@@ -248,6 +248,8 @@ def _staged_over(shop: Workshop, target: str, changes: Mapping[str, TreeEntry | 
 
 
 def _begin(tx: Tx[Store], scope: Scope, draft: Merge, plan: Plan) -> MergeView:
+    if plan.state == "up_to_date":
+        return planned_view(tx.store, scope, draft, (), None)  # there is nothing to keep
     if plan.state == "open":
         for known in tx.store.open_merges_into(scope, draft.target):
             if known.source_commit_id == draft.source_commit_id:
