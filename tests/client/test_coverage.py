@@ -26,6 +26,7 @@ from terrazzo_schema.rest.mask_storage import Provenance
 NOT_ONE_REQUEST = {"wait"}  # asks `get` or `job` until it is over
 ARGUMENTS: dict[str, Any] = {
     "attributes": {"site": "north"},
+    "base": "a" * 64,
     "batch_id": "bat_00000001",
     "config": {"epochs": 1},
     "choose": "ours",
