@@ -69,3 +69,23 @@ def test_merges_that_race_are_all_in_one_line_of_history(database: str, request:
         assert (found[sample] == painted((number, number, 5, 5, 2))).all(), "nobody's merge was lost"
     states = sorted(a.json()["state"] for a in answers)
     assert states == ["fast_forward", "merged", "merged", "merged"]
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_commits_and_merges_that_race_lose_nothing(database: str, request: pytest.FixtureRequest) -> None:
+    world: World = request.getfixturevalue("world" if database == "sqlite" else "postgres_world")
+    samples = forked(world, 6)
+    for number, sample in enumerate(samples[:3]):
+        post(world, "branches", {"name": f"b{number}", "ref": "side"})
+        commit_masks(world, {sample: painted((number, number, 5, 5, 2))}, f"b{number}")
+    masks = {s: world.put(painted((30, 30, 5, 5, 3))) for s in samples[3:]}
+    world.stage(masks)
+    jobs: list[tuple[str, dict[str, Any]]] = [("merges", {"source": f"b{number}"}) for number in range(3)]
+    jobs += [("commits", {"message": s, "sample_ids": [s]}) for s in samples[3:]]
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda job: post(world, *job), jobs))
+    assert [a.status_code for a in answers] == [201] * 6, [a.text for a in answers]
+    found = labels_at(world, "main")
+    for number, sample in enumerate(samples):
+        expected = painted((number, number, 5, 5, 2)) if number < 3 else painted((30, 30, 5, 5, 3))
+        assert (found[sample] == expected).all()

@@ -81,7 +81,7 @@ class GateReportView(View):
 
 
 class MergeView(View):
-    """A merge. `state` of a dry run is what would become of it; it has no `merge_id`, nor has one with nothing new."""
+    """A merge. `state` of a dry run is what would become of it; it has no `merge_id`, as when nothing is new."""
 
     merge_id: str | None
     state: MergeState
