@@ -27,6 +27,7 @@ from terrazzo_masks.formats.exchange import (
     Limits,
     Member,
     Report,
+    Sample,
     Source,
     classes_member,
     lost_layers,
@@ -50,13 +51,15 @@ def write(dataset: Dataset, report: Report) -> Iterator[Member]:
 def write_annotated(dataset: Dataset, report: Report, annotate: Annotate) -> Iterator[Member]:
     """Pictures first, then annotations.json bit by bit; `annotate` makes a label map's annotations."""
     yield classes_member(dataset)
-    images: list[dict[str, Any]] = []
-    for number, sample in enumerate(dataset.samples(), start=1):
+    for sample in dataset.samples():
         yield from picture_member(sample, IMAGES)
-        name = f"{sample.stem}.{sample.image.extension}" if sample.image else f"{sample.stem}.png"
-        size = {"height": sample.height, "width": sample.width}
-        images.append({"id": number, "file_name": name, **size, "sample_id": sample.sample_id})
-    yield Member(ANNOTATIONS, _document(dataset, images, report, annotate))
+    yield Member(ANNOTATIONS, _document(dataset, report, annotate))
+
+
+def _image_of(sample: Sample, number: int) -> dict[str, Any]:
+    name = f"{sample.stem}.{sample.image.extension}" if sample.image else f"{sample.stem}.png"
+    size = {"height": sample.height, "width": sample.width}
+    return {"id": number, "file_name": name, **size, "sample_id": sample.sample_id}
 
 
 def categories_of(dataset: Dataset) -> list[dict[str, Any]]:
@@ -72,12 +75,14 @@ def categories_of(dataset: Dataset) -> list[dict[str, Any]]:
     ]
 
 
-def _document(
-    dataset: Dataset, images: list[dict[str, Any]], report: Report, annotate: Annotate
-) -> Iterator[bytes]:
+def _document(dataset: Dataset, report: Report, annotate: Annotate) -> Iterator[bytes]:
     head = {"info": {"description": dataset.name, "version": dataset.version}, "licenses": []}
-    start = json.dumps({**head, "categories": categories_of(dataset), "images": images}, ensure_ascii=False)
-    yield start[:-1].encode() + b', "annotations": ['
+    start = json.dumps({**head, "categories": categories_of(dataset)}, ensure_ascii=False)
+    yield start[:-1].encode() + b', "images": ['
+    for number, sample in enumerate(dataset.samples(), start=1):
+        comma = ", " if number > 1 else ""
+        yield (comma + json.dumps(_image_of(sample, number), ensure_ascii=False)).encode()
+    yield b'], "annotations": ['
     num_annotations = 0
     for number, sample in enumerate(dataset.samples(), start=1):
         lines = []

@@ -50,7 +50,8 @@ ABILITIES = Abilities(hierarchy=True)
 def write(dataset: Dataset, report: Report) -> Iterator[Member]:
     """Pictures and their segments first, then the JSON of each subset."""
     yield classes_member(dataset)
-    rows: dict[Split, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
+    # As text: a sample takes some hundred bytes until the JSON is written.
+    rows: dict[Split, tuple[list[bytes], list[bytes]]] = {}
     for number, sample in enumerate(dataset.samples(), start=1):
         labels_HW = expressible(sample, report, ABILITIES)
         if labels_HW is None:
@@ -58,16 +59,30 @@ def write(dataset: Dataset, report: Report) -> Iterator[Member]:
         yield from picture_member(sample, f"{IMAGES}/{sample.split}")
         yield Member(f"{ANNOTATIONS}/{PREFIX}{sample.split}/{sample.stem}.png", _segments_png(labels_HW))
         images, annotations = rows.setdefault(sample.split, ([], []))
-        images.append(_image(number, sample))
-        annotations.append(_annotation(number, sample, labels_HW))
+        images.append(_text(_image(number, sample)))
+        annotations.append(_text(_annotation(number, sample, labels_HW)))
         report.done()
     head = {"info": {"description": dataset.name, "version": dataset.version}, "licenses": []}
     categories = [{**category, "isthing": 0} for category in categories_of(dataset)]
     for split in SPLITS:
         if split in rows or (not rows and split == "train"):
-            images, annotations = rows.get(split, ([], []))
-            document = {**head, "categories": categories, "images": images, "annotations": annotations}
-            yield Member(f"{ANNOTATIONS}/{PREFIX}{split}.json", json.dumps(document, ensure_ascii=False).encode())
+            start = _text({**head, "categories": categories})
+            document = _document(start, *rows.get(split, ([], [])))
+            yield Member(f"{ANNOTATIONS}/{PREFIX}{split}.json", document)
+
+
+def _text(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def _document(start: bytes, images: list[bytes], annotations: list[bytes]) -> Iterator[bytes]:
+    yield start[:-1]
+    for name, rows in ((b"images", images), (b"annotations", annotations)):
+        yield b', "' + name + b'": ['
+        for number, row in enumerate(rows):
+            yield (b",\n" if number else b"\n") + row
+        yield b"]"
+    yield b"}"
 
 
 def _image(number: int, sample: Sample) -> dict[str, Any]:

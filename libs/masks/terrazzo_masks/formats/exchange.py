@@ -28,13 +28,8 @@ CLASSES_FORMAT = "terrazzo-classes"
 REPORT_FILE = "export-report.json"
 NOTES_MAX = 10_000
 JSON_BYTES_MAX = 512 * 2**20
-EXTENSIONS = {
-    "image/png": "png",
-    "image/jpeg": "jpg",
-    "image/tiff": "tif",
-    "image/webp": "webp",
-    "image/bmp": "bmp",
-}
+EXTENSIONS = {f"image/{name}": name for name in ("png", "webp", "bmp")}
+EXTENSIONS |= {"image/jpeg": "jpg", "image/tiff": "tif"}
 Split = Literal["train", "val"]
 Rgb = tuple[int, int, int]
 
