@@ -37,7 +37,9 @@ def test_tuples_are_counted_as_numpy_counts_them(
     num_distinct = len(np.unique(votes.reshape(num_annotators, -1), axis=1).T)
     assert len(table.tuple_TR) == num_distinct
     assert table.pixels_T.sum() == shape[0] * shape[1]
-    row_of = table.by_place(np.arange(num_distinct))[table.place_HW]
+    row_at = np.full(table.num_places, -1)
+    row_at[table.place_T] = np.arange(num_distinct)
+    row_of = row_at[table.place_HW]
     np.testing.assert_array_equal(ids[table.tuple_TR][row_of].transpose(2, 0, 1), votes)
     np.testing.assert_array_equal(np.bincount(row_of.ravel(), minlength=num_distinct), table.pixels_T)
 

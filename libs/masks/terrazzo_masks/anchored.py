@@ -42,10 +42,10 @@ class Contested:
 
     def vote_shares(self) -> NDArray[np.float64]:
         """float64 (K,): each class's share of the votes."""
-        from terrazzo_masks.kernels.vote_models import counts_by_majority
-
-        nowhere_T = np.full(self.pixels_T.size, -1, dtype=np.int32)
-        _, votes_K = counts_by_majority(self.class_TR, self.pixels_T, nowhere_T, self.num_classes)
+        votes_K = np.zeros(self.num_classes, dtype=np.int64)
+        for class_T in self.class_TR.T:
+            voted_T = class_T >= 0
+            np.add.at(votes_K, class_T[voted_T], self.pixels_T[voted_T])
         shares_K: NDArray[np.float64] = votes_K / votes_K.sum()
         return shares_K
 

@@ -30,8 +30,6 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 DISPUTED_BELOW = 0.6
 CONFUSION_CELLS_MAX = 2**28
-# Two scores closer than this are a tie: they differ by rounding alone.
-TIE_MARGIN = 1e-9
 # Learned weights: log-odds of agreement, held within these.
 WEIGHT_MIN, WEIGHT_MAX = 0.05, 3.0
 
@@ -104,11 +102,12 @@ def consensus(
     weight_R = _weights(weights, votes_RHW.shape[0])
     table = tabulate(votes_RHW, abstain)
     _require_ids(table, num_classes, abstain)
-    shared_R = takeover.shared_weights(table)
+    by_votes = method in ("majority", "staple")  # copies share nothing there
+    shared_R = np.ones(table.num_annotators) if by_votes else takeover.shared_weights(table)
     used, reason = _choose(table, method, shared_R, weighted=weights is not None)
     if used == "weighted" and weights is None:
         weight_R = _learned_weights(table, shared_R)
-    if used in ("majority", "weighted") or (used != "staple" and not table.contested_T().any()):
+    if used in ("majority", "weighted") or (used != "staple" and not table.contested_T.any()):
         decision = _count_votes(table, weight_R)
     elif used == "staple":
         decision = _full_frame(table, prior, max_iterations)
@@ -147,8 +146,7 @@ def merge_region(base_HW: LabelMap, patch_HW: LabelMap, y: int, x: int) -> Label
     if min(y, x) < 0 or y + height > base_HW.shape[0] or x + width > base_HW.shape[1]:
         raise ShapeMismatch(f"a patch of {height} x {width} at (y {y}, x {x}) leaves a map of {base_HW.shape}")
     merged_HW: LabelMap = base_HW.astype(np.promote_types(base_HW.dtype, patch_HW.dtype))
-    region_HW = merged_HW[y : y + height, x : x + width]
-    np.copyto(region_HW, patch_HW, where=patch_HW != UNLABELLED)
+    np.copyto(merged_HW[y : y + height, x : x + width], patch_HW, where=patch_HW != UNLABELLED)
     return merged_HW
 
 
@@ -205,7 +203,7 @@ def _mean_one(weight_R: NDArray[np.float64]) -> NDArray[np.float64]:
 def _learned_weights(table: VoteTable, shared_R: NDArray[np.float64]) -> NDArray[np.float64]:
     """Log-odds of being with the lead of contested pixels, shared by copies; equal where too few were seen."""
     winner_T = _lead(table, shared_R)[0]
-    agreed_R = takeover.agreement_with_lead(table, winner_T, table.contested_T() & (winner_T > 0))
+    agreed_R = takeover.agreement_with_lead(table, winner_T, table.contested_T & (winner_T > 0))
     judged_R = ~np.isnan(agreed_R)
     if not judged_R.any():
         return np.ones(table.num_annotators)
@@ -231,18 +229,21 @@ def _lead(
     table: VoteTable, weight_R: NDArray[np.float64]
 ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.bool_]]:
     """Winner (class index, 0 none), its share of the weight and whether it ties, by tuple."""
-    from terrazzo_masks.kernels.vote_table import lead, support
+    from terrazzo_masks.kernels.vote_table import leaders
 
+    if (weight_R == weight_R[0]).all():
+        return table.heads
     # Rising weights: the sum of a set of annotators is the same whatever their order.
-    order_R = np.argsort(weight_R, kind="stable")
-    tuple_TR = np.ascontiguousarray(table.tuple_TR[:, order_R])
-    return lead(tuple_TR, support(tuple_TR, weight_R[order_R]), TIE_MARGIN)
+    return leaders(table.tuple_TR, np.argsort(weight_R, kind="stable"), weight_R, len(table.class_ids))
 
 
 def _count_votes(table: VoteTable, weight_R: NDArray[np.float64]) -> _Decision:
+    from terrazzo_masks.kernels.vote_models import counts_by_majority
+
     winner_T, share_T, tied_T = _lead(table, weight_R)
-    decided_TR = ((table.tuple_TR == winner_T[:, None]) & (winner_T > 0)[:, None]).astype(np.float64)
-    return _Decision(winner_T, share_T, tied_T, _shares(table, decided_TR))
+    counts_RJJ = counts_by_majority(table.tuple_TR, table.pixels_T, winner_T, len(table.class_ids))
+    counts_RKK = counts_RJJ[:, 1:, 1:].transpose(0, 2, 1)
+    return _Decision(winner_T, share_T, tied_T, _row_shares(counts_RKK))
 
 
 def _model(
@@ -255,7 +256,7 @@ def _model(
     """A model on the contested tuples; the others keep their one class."""
     from terrazzo_masks.kernels.vote_table import lead
 
-    rows = np.flatnonzero(table.contested_T())
+    rows = np.flatnonzero(table.contested_T)
     # Equal votes with unequal weights: the weight decides, so that the order stays canonical.
     order_R = table.canonical_R[np.argsort(weight_R[table.canonical_R], kind="stable")]
     tuple_TR = table.tuple_TR[rows][:, order_R]
@@ -273,13 +274,13 @@ def _model(
     fitted_TR, iterations = fit(contested, prior_K, max_iterations)
     posterior_TR = (table.tuple_TR > 0).astype(np.float64)
     posterior_TR[np.ix_(rows, order_R)] = fitted_TR
-    winner_T, best_T, tied_T = lead(table.tuple_TR, posterior_TR, TIE_MARGIN)
+    winner_T, best_T, tied_T = lead(table.tuple_TR, posterior_TR)
     return _Decision(winner_T, best_T, tied_T, _shares(table, posterior_TR), iterations)
 
 
 def _agreed_pixels(table: VoteTable) -> NDArray[np.int64]:
     """int64 (R, K): pixels in which r voted for k, another annotator did too, and nobody for anything else."""
-    agreed_T = ~table.contested_T() & ((table.tuple_TR > 0).sum(axis=1) > 1)
+    agreed_T = ~table.contested_T & ((table.tuple_TR > 0).sum(axis=1) > 1)
     pixels_RK = np.zeros((table.num_annotators, len(table.class_ids)), dtype=np.int64)
     for r, index_T in enumerate(table.tuple_TR.T):
         voted_T = agreed_T & (index_T > 0)
@@ -289,24 +290,19 @@ def _agreed_pixels(table: VoteTable) -> NDArray[np.int64]:
 
 def _full_frame(table: VoteTable, prior: Mapping[int, float] | None, max_iterations: int | None) -> _Decision:
     """ITK's STAPLE on every tuple, by annotators in canonical order."""
-    num_classes = len(table.class_ids)
-    winner_T, share_T, tied_T = _lead(table, np.ones(table.num_annotators))
-    voted = np.flatnonzero((table.tuple_TR > 0).any(axis=1))
-    if num_classes == 0:
-        return _Decision(winner_T, share_T, tied_T, np.zeros((table.num_annotators, 0, 0)))
-    order_R = table.canonical_R
-    fitted = staple.fit(
-        np.ascontiguousarray(table.tuple_TR[voted][:, order_R] - np.int32(1)),
-        table.pixels_T[voted],
-        winner_T[voted] - np.int32(1),
-        num_classes,
-        _prior(prior, table.class_ids),
-        max_iterations,
+    majority_T, _, _ = table.heads
+    if not table.class_ids:
+        return _count_votes(table, np.ones(table.num_annotators))
+    fitted = staple.fit(table, majority_T, _prior(prior, table.class_ids), max_iterations)
+    # Nothing is estimated where nobody voted.
+    voted_T = table.voted_T
+    return _Decision(
+        np.where(voted_T, fitted.winner_T, np.int32(0)),
+        np.where(voted_T, fitted.posterior_T, 0.0),
+        fitted.tied_T & voted_T,
+        fitted.confusion_RKK,
+        fitted.iterations,
     )
-    winner_T[voted], share_T[voted], tied_T[voted] = fitted.winner_T + 1, fitted.posterior_T, fitted.tied_T
-    confusion_RKK = np.empty_like(fitted.confusion_RKK)
-    confusion_RKK[order_R] = fitted.confusion_RKK
-    return _Decision(winner_T, share_T, tied_T, confusion_RKK, fitted.iterations)
 
 
 def _prior(prior: Mapping[int, float] | None, class_ids: tuple[int, ...]) -> NDArray[np.float64] | None:
@@ -329,9 +325,16 @@ def _shares(table: VoteTable, posterior_TR: NDArray[np.float64]) -> NDArray[np.f
     class_TR = np.ascontiguousarray(table.tuple_TR[:, order_R] - np.int32(1))
     ordered_TR = np.ascontiguousarray(posterior_TR[:, order_R])
     counts_RKK, _ = voted_counts(class_TR, table.pixels_T, ordered_TR, len(table.class_ids))
-    shares_RKK = np.zeros_like(counts_RKK)
+    shares_RKK = np.empty_like(counts_RKK)
+    shares_RKK[order_R] = _row_shares(counts_RKK)
+    return shares_RKK
+
+
+def _row_shares(counts_RKK: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows divided by their sums; rows of nothing are 0."""
     totals_RK1 = counts_RKK.sum(axis=2, keepdims=True)
-    shares_RKK[order_R] = np.divide(counts_RKK, totals_RK1, out=counts_RKK, where=totals_RK1 > 0)
+    shares_RKK = np.zeros_like(counts_RKK)
+    np.divide(counts_RKK, totals_RK1, out=shares_RKK, where=totals_RK1 > 0)
     return shares_RKK
 
 
@@ -345,36 +348,32 @@ def _spread(
     reason: str,
 ) -> Consensus:
     """From distinct tuples back to pixels."""
-    from terrazzo_masks.kernels.vote_table import share_against, spread
+    from terrazzo_masks.kernels.vote_table import TIE_MARGIN, records, spread
 
     undecided = table.class_ids[-1] + 1 if abstain is None else abstain
     wide = np.promote_types(dtype, np.min_scalar_type(undecided))
     id_of_index: LabelMap = np.array((undecided, *table.class_ids), dtype=wide)
-    winner_id_T: LabelMap = id_of_index[decision.winner_T]
-    against_T = share_against(table.tuple_TR, decision.winner_T)
-    unsure_T = (decision.posterior_T > 0) & (decision.posterior_T < disputed_below - TIE_MARGIN)
-    labels_P, posterior_P, against_P, disputed_P = spread(
-        table.place_HW.ravel(),
-        table.by_place(winner_id_T),
-        table.by_place(_to_byte(decision.posterior_T)),
-        table.by_place(_to_byte(against_T)),
-        table.by_place(decision.tied_T | unsure_T),
+    record_L = np.zeros(table.num_places, dtype=np.uint32 if wide.itemsize == 1 else np.uint64)
+    records(
+        table.tuple_TR,
+        decision.winner_T,
+        decision.posterior_T,
+        decision.tied_T,
+        disputed_below - TIE_MARGIN,
+        id_of_index,
+        table.place_T,
+        record_L,
     )
-    shape = table.place_HW.shape
+    labels_HW: LabelMap = np.empty(table.place_HW.shape, dtype=wide)
+    posterior_P, against_P, disputed_P = spread(table.place_HW.ravel(), record_L, labels_HW.reshape(-1))
     return Consensus(
-        labels=labels_P.reshape(shape),
-        posterior=posterior_P.reshape(shape),
-        disagreement=against_P.reshape(shape),
-        disputed=disputed_P.reshape(shape),
+        labels=labels_HW,
+        posterior=posterior_P.reshape(labels_HW.shape),
+        disagreement=against_P.reshape(labels_HW.shape),
+        disputed=disputed_P.reshape(labels_HW.shape),
         confusion=decision.confusion_RKK,
         class_ids=table.class_ids,
         iterations=decision.iterations,
         method=method,
         reason=reason,
     )
-
-
-def _to_byte(share_T: NDArray[np.float64]) -> NDArray[np.uint8]:
-    # Rounding to 9 digits first: a value half way between two bytes must not hang on the last bit of a sum.
-    byte_T: NDArray[np.uint8] = np.rint(np.round(np.clip(share_T, 0.0, 1.0) * 255.0, 9)).astype(np.uint8)
-    return byte_T

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from terrazzo_masks.votes import VoteTable
+
 TOLERANCE = 1e-5  # largest change of a parameter at which the iteration ends
 ITERATIONS_MAX = 10_000  # ITK sets no bound; a bound there must be
 # Two posteriors whose ratio is this near to 1 are equal: they differ by rounding alone.
@@ -25,10 +27,10 @@ TIE_MARGIN = 1e-9
 
 @dataclass(frozen=True)
 class StapleFit:
-    """winner_T: int32 (T,), class index, -1 where undecided; posterior_T: float64, of the best; tied_T: bool.
+    """winner_T: int32 (T,), class index, 0 where undecided; posterior_T: float64, of the best; tied_T: bool.
 
     confusion_RKK: float64 (R, K, K), P(vote = column | truth = row), rows sum to 1 or are 0 for a class that the
-    estimate has nowhere.
+    estimate has nowhere; annotators in the caller's order.
     """
 
     winner_T: NDArray[np.int32]
@@ -39,35 +41,40 @@ class StapleFit:
 
 
 def fit(
-    class_TR: NDArray[np.int32],
-    pixels_T: NDArray[np.int64],
+    table: VoteTable,
     majority_T: NDArray[np.int32],
-    num_classes: int,
     prior_K: NDArray[np.float64] | None,
     max_iterations: int | None,
 ) -> StapleFit:
     """Estimate the true class of every vote tuple of an image.
 
-    class_TR holds class indices (-1 abstains), pixels_T how many pixels show each tuple, majority_T the class
-    index that leads each tuple (-1: none). `prior_K` replaces the prior from the votes.
+    `majority_T`: the class index that leads each tuple (0: none). `prior_K` replaces the prior from the votes.
     """
-    from terrazzo_masks.kernels.vote_models import counts_by_majority, full_counts, full_decide
+    from terrazzo_masks.kernels.vote_models import counts_by_majority, full_fit
 
-    given_RKK, votes_K = counts_by_majority(class_TR, pixels_T, majority_T, num_classes)
+    num_classes, order_R = len(table.class_ids), table.canonical_R
+    counts_RJJ = counts_by_majority(table.tuple_TR, table.pixels_T, majority_T, num_classes)
     # The first matrices: of the pixels where r votes j, the share whose majority is k.
-    totals_RK1 = given_RKK.sum(axis=2, keepdims=True)
-    np.divide(given_RKK, totals_RK1, out=given_RKK, where=totals_RK1 > 0)
+    first_RKK = counts_RJJ[order_R, 1:, 1:]
+    totals_RK1 = first_RKK.sum(axis=2, keepdims=True)
+    given_RJC = np.zeros((len(order_R), num_classes + 1, -(-num_classes // 4) * 4))
+    given_RJC[:, 0] = 1.0
+    np.divide(first_RKK, totals_RK1, out=given_RJC[:, 1:, :num_classes], where=totals_RK1 > 0)
     if prior_K is None:
+        votes_K = counts_RJJ[:, 1:].sum(axis=(0, 2))  # whole numbers, whatever the order of their sum
         prior_K = votes_K / votes_K.sum()
-    iterations = 0
-    for _ in range(ITERATIONS_MAX if max_iterations is None else max_iterations):
-        iterations += 1
-        updated_RKK = full_counts(class_TR, pixels_T, given_RKK, prior_K)
-        totals_R1K = updated_RKK.sum(axis=1, keepdims=True)
-        np.divide(updated_RKK, totals_R1K, out=updated_RKK, where=totals_R1K > 0)
-        change = float(np.abs(updated_RKK - given_RKK).max())
-        given_RKK = updated_RKK
-        if change < TOLERANCE:
-            break
-    winner_T, posterior_T, tied_T = full_decide(class_TR, given_RKK, prior_K, TIE_MARGIN)
-    return StapleFit(winner_T, posterior_T, tied_T, given_RKK.transpose(0, 2, 1), iterations)
+    prior_C = np.zeros(given_RJC.shape[2])
+    prior_C[:num_classes] = prior_K
+    iterations, winner_T, posterior_T, tied_T = full_fit(
+        table.tuple_TR,
+        table.pixels_T,
+        order_R,
+        given_RJC,
+        prior_C,
+        TOLERANCE,
+        ITERATIONS_MAX if max_iterations is None else max_iterations,
+        TIE_MARGIN,
+    )
+    confusion_RKK = np.empty((len(order_R), num_classes, num_classes))
+    confusion_RKK[order_R] = given_RJC[:, 1:, :num_classes].transpose(0, 2, 1)
+    return StapleFit(winner_T, posterior_T, tied_T, confusion_RKK, iterations)

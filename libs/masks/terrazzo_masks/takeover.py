@@ -22,11 +22,11 @@ OUTLIER_PIXELS_MIN = 100
 
 def shared_weights(table: VoteTable) -> NDArray[np.float64]:
     """float64 (R,): 1 / the number of copies of an annotator's votes, 1 for most."""
-    contested_T = table.contested_T()
+    contested_T = table.contested_T
     if int(table.pixels_T[contested_T].sum()) < OUTLIER_PIXELS_MIN:
         return np.ones(table.num_annotators)
-    columns = [column_T.tobytes() for column_T in table.tuple_TR[contested_T].T]
-    return np.array([1.0 / columns.count(column) for column in columns])
+    first_R = _first_alike(table)
+    return 1.0 / np.bincount(first_R)[first_R]
 
 
 def outlier(table: VoteTable, winner_T: NDArray[np.int32], weight_R: NDArray[np.float64]) -> tuple[bool, str]:
@@ -38,17 +38,16 @@ def outlier(table: VoteTable, winner_T: NDArray[np.int32], weight_R: NDArray[np.
     copies = "" if num_distinct == table.num_annotators else ", copies counted once"
     if num_distinct < 3:
         return False, f"{num_distinct} annotator(s){copies}: an outlier shows only among 3 or more"
-    contested_T = table.contested_T()
+    contested_T = table.contested_T
     if not contested_T.any():
         return False, "no pixel is contested"
     led_T = contested_T & (winner_T > 0)
     num_pixels = int(table.pixels_T[led_T].sum())
     if num_pixels < OUTLIER_PIXELS_MIN:
         return False, f"{num_pixels} contested pixels: too few to judge annotators by"
-    # One of each set of copies.
-    first_of = {column_T.tobytes(): r for r, column_T in enumerate(table.tuple_TR[contested_T].T)}
     judged_R = agreement_with_lead(table, winner_T, led_T)
-    judged_R = judged_R[list(first_of.values())] if copies else judged_R
+    if copies:
+        judged_R = judged_R[np.unique(_first_alike(table))]
     if np.count_nonzero(~np.isnan(judged_R)) < 3:
         return False, "fewer than 3 annotators have enough contested pixels to be judged by"
     worst = int(np.nanargmin(judged_R))
@@ -65,11 +64,21 @@ def agreement_with_lead(
     table: VoteTable, winner_T: NDArray[np.int32], led_T: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """float64 (R,): share of the led pixels in which r votes for the lead; nan where r voted in too few."""
-    with_lead_R = np.full(table.num_annotators, np.nan)
-    for r in range(table.num_annotators):
-        voted_T = led_T & (table.tuple_TR[:, r] > 0)
-        num_voted = int(table.pixels_T[voted_T].sum())
-        if num_voted >= OUTLIER_PIXELS_MIN:
-            agreed_T = voted_T & (table.tuple_TR[:, r] == winner_T)
-            with_lead_R[r] = int(table.pixels_T[agreed_T].sum()) / num_voted
-    return with_lead_R
+    from terrazzo_masks.kernels.vote_table import with_lead
+
+    voted_R, agreed_R = with_lead(table.tuple_TR, table.pixels_T, winner_T, led_T)
+    share_R: NDArray[np.float64] = np.where(
+        voted_R >= OUTLIER_PIXELS_MIN, agreed_R / np.maximum(voted_R, 1), np.nan
+    )
+    return share_R
+
+
+def _first_alike(table: VoteTable) -> NDArray[np.int64]:
+    """int64 (R,): the first annotator with the same votes as r in all contested pixels."""
+    rows = np.flatnonzero(table.contested_T)
+    # Mostly the first tuples tell annotators apart.
+    for some in (rows[:256], rows):
+        columns = [column_T.tobytes() for column_T in table.tuple_TR[some].T]
+        if len(set(columns)) == len(columns):
+            break
+    return np.array([columns.index(column) for column in columns])

@@ -9,129 +9,168 @@ from numpy.typing import NDArray
 
 from terrazzo_masks.native import kernel
 
-_WITHOUT_SCALING = 12  # annotators whose probabilities are multiplied as they are
+_NONE, _1, _2, _3, _FOUR = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+_WITHOUT_SCALING = np.uint64(12)  # annotators whose probabilities are multiplied as they are
 
 
 @kernel
 def counts_by_majority(
-    class_TR: NDArray[np.int32], pixels_T: NDArray[np.int64], majority_T: NDArray[np.int32], num_classes: int
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Pixels by annotator, vote and majority, float64 (R, K vote, K majority), and votes by class, int64 (K,).
-
-    A tuple without a majority (-1) counts among the votes alone.
-    """
-    num_tuples, num_annotators = class_TR.shape
-    counts_RKK = np.zeros((num_annotators, num_classes, num_classes))
-    votes_K = np.zeros(num_classes, np.int64)
+    tuple_TR: NDArray[np.int32], pixels_T: NDArray[np.int64], majority_T: NDArray[np.int32], num_classes: int
+) -> NDArray[np.float64]:
+    """Pixels by annotator, vote and majority, float64 (R, K + 1, K + 1), both by index: 0 for none."""
+    num_tuples, num_annotators = tuple_TR.shape
+    counts_RJJ = np.zeros((num_annotators, num_classes + 1, num_classes + 1))
     for t in range(num_tuples):
         for r in range(num_annotators):
-            vote = class_TR[t, r]
-            if vote >= 0:
-                votes_K[vote] += pixels_T[t]
-                if majority_T[t] >= 0:
-                    counts_RKK[r, vote, majority_T[t]] += pixels_T[t]
-    return counts_RKK, votes_K
+            counts_RJJ[r, np.uint32(tuple_TR[t, r]), np.uint32(majority_T[t])] += pixels_T[t]
+    return counts_RJJ
 
 
 @kernel
-def full_counts(
-    class_TR: NDArray[np.int32],
+def full_fit(
+    tuple_TR: NDArray[np.int32],
     pixels_T: NDArray[np.int64],
-    given_RKK: NDArray[np.float64],
-    prior_K: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Expected pixels by annotator, vote and true class, float64 (R, K vote, K true), every class a candidate.
+    order_R: NDArray[np.int64],
+    given_RJC: NDArray[np.float64],
+    prior_C: NDArray[np.float64],
+    tolerance: float,
+    max_iterations: int,
+    margin: float,
+) -> tuple[int, NDArray[np.int32], NDArray[np.float64], NDArray[np.bool_]]:
+    """Iterate on the matrices, in place; then decide each tuple, every class a candidate.
 
-    `given_RKK[r, vote, true]` is P(vote | true). A tuple that no class explains counts nowhere; a class that has
-    less than 1e-15 of a tuple is not added up.
+    `given_RJC[i, vote index, true]` is P(vote | true) of annotator `order_R[i]`, vote 0 (none) is 1 whatever the
+    truth; C is K filled up to a multiple of 4, with classes whose prior is 0. Returns the number of iterations
+    and by tuple the winner (0 for a tie or no explanation), the posterior of the best class, and whether it ties.
     """
-    num_tuples, num_annotators = class_TR.shape
-    num_classes = prior_K.size
-    given_F = _with_abstention(given_RKK)
-    counts_F = np.zeros(given_F.size)
-    weight_K = np.empty(num_classes)
-    offset_R = np.empty(num_annotators, np.uint64)
+    num_tuples, num_annotators = tuple_TR.shape
+    num_indices, num_padded = given_RJC.shape[1:]
+    offset_TR = np.empty((num_tuples, num_annotators), np.uint32)
     for t in range(num_tuples):
-        total = _full_weights(class_TR, t, given_F, prior_K, offset_R, weight_K)
-        if total > 0.0:
-            factor = pixels_T[t] / total
-            least = 1e-15 * total
-            for k in range(np.uint64(num_classes)):
-                if weight_K[k] > least:
-                    for r in range(num_annotators):
-                        counts_F[offset_R[r] + k] += weight_K[k] * factor
-    counts_RKK = counts_F.reshape(num_annotators, num_classes + 1, num_classes)
-    return counts_RKK[:, 1:].copy()
+        for i in range(num_annotators):
+            offset_TR[t, i] = (i * num_indices + tuple_TR[t, order_R[i]]) * num_padded
+    given_F = given_RJC.reshape(given_RJC.size)
+    counts_RJC = np.empty_like(given_RJC)
+    iterations, change = 0, np.inf
+    while iterations < max_iterations and change >= tolerance:
+        _full_counts(offset_TR, pixels_T, given_F, prior_C, counts_RJC.reshape(counts_RJC.size))
+        change = _to_shares(counts_RJC, given_RJC)
+        iterations += 1
+    winner_T, posterior_T, tied_T = _full_decide(offset_TR, given_F, prior_C, margin)
+    return iterations, winner_T, posterior_T, tied_T
 
 
 @kernel
-def _with_abstention(given_RKK: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The matrices with a row of ones ahead, for a vote of -1, in one dimension: rows are found by an offset."""
-    num_annotators, num_classes, _ = given_RKK.shape
-    rows_RJK = np.ones((num_annotators, num_classes + 1, num_classes))
-    rows_RJK[:, 1:] = given_RKK
-    return rows_RJK.reshape(rows_RJK.size)
+def _to_shares(counts_RJC: NDArray[np.float64], given_RJC: NDArray[np.float64]) -> float:
+    """Replace the matrices by shares of the expected pixels; return the largest change."""
+    num_annotators, num_indices, num_padded = counts_RJC.shape
+    change = 0.0
+    for r in range(num_annotators):
+        for c in range(num_padded):
+            total = 0.0
+            for j in range(1, num_indices):
+                total += counts_RJC[r, j, c]
+            for j in range(1, num_indices):
+                share = counts_RJC[r, j, c] / total if total > 0.0 else 0.0
+                change = max(change, abs(share - given_RJC[r, j, c]))
+                given_RJC[r, j, c] = share
+    return change
+
+
+@kernel
+def _full_counts(
+    offset_TR: NDArray[np.uint32],
+    pixels_T: NDArray[np.int64],
+    given_F: NDArray[np.float64],
+    prior_C: NDArray[np.float64],
+    counts_F: NDArray[np.float64],
+) -> None:
+    """Expected pixels by annotator, vote and true class, laid out as `given_F`.
+
+    A tuple that no class explains counts nowhere; four classes that have less than 1e-15 of a tuple each are not
+    added up.
+    """
+    counts_F[:] = 0.0
+    weight_C = np.empty(prior_C.size)
+    for t in range(offset_TR.shape[0]):
+        total = _full_weights(offset_TR, t, given_F, prior_C, weight_C)
+        if total <= 0.0:
+            continue
+        factor = pixels_T[t] / total
+        least = 1e-15 * total
+        for c in range(_NONE, np.uint64(prior_C.size), _FOUR):
+            w0, w1, w2, w3 = weight_C[c], weight_C[c + _1], weight_C[c + _2], weight_C[c + _3]
+            if max(max(w0, w1), max(w2, w3)) > least:
+                w0, w1, w2, w3 = w0 * factor, w1 * factor, w2 * factor, w3 * factor
+                for r in range(np.uint64(offset_TR.shape[1])):
+                    at = np.uint64(offset_TR[t, r]) + c
+                    counts_F[at] += w0
+                    counts_F[at + _1] += w1
+                    counts_F[at + _2] += w2
+                    counts_F[at + _3] += w3
 
 
 @kernel
 def _full_weights(
-    class_TR: NDArray[np.int32],
+    offset_TR: NDArray[np.uint32],
     t: int,
     given_F: NDArray[np.float64],
-    prior_K: NDArray[np.float64],
-    offset_R: NDArray[np.uint64],
-    weight_K: NDArray[np.float64],
+    prior_C: NDArray[np.float64],
+    weight_C: NDArray[np.float64],
 ) -> float:
-    """Fill `weight_K` with the joint probability of each class and a tuple's votes, scaled; return its sum."""
-    num_annotators, num_classes = class_TR.shape[1], prior_K.size
-    for r in range(num_annotators):
-        offset_R[r] = (r * (num_classes + 1) + class_TR[t, r] + 1) * num_classes
+    """Fill `weight_C` with the joint probability of each class and a tuple's votes, scaled; return its sum."""
+    num_annotators = np.uint64(offset_TR.shape[1])
+    direct = min(num_annotators, _WITHOUT_SCALING)
     total = 0.0
-    for k in range(np.uint64(num_classes)):
-        weight = prior_K[k]
-        for r in range(min(num_annotators, _WITHOUT_SCALING)):
-            weight *= given_F[offset_R[r] + k]
-        weight_K[k] = weight
-        total += weight
+    for c in range(_NONE, np.uint64(prior_C.size), _FOUR):
+        w0, w1, w2, w3 = prior_C[c], prior_C[c + _1], prior_C[c + _2], prior_C[c + _3]
+        for r in range(direct):
+            at = np.uint64(offset_TR[t, r]) + c
+            w0 *= given_F[at]
+            w1 *= given_F[at + _1]
+            w2 *= given_F[at + _2]
+            w3 *= given_F[at + _3]
+        weight_C[c] = w0
+        weight_C[c + _1] = w1
+        weight_C[c + _2] = w2
+        weight_C[c + _3] = w3
+        total += (w0 + w1) + (w2 + w3)
     # Products of many small numbers would come out as 0.
-    for r in range(_WITHOUT_SCALING, num_annotators):
+    for r in range(direct, num_annotators):
         if total > 0.0:
             rest = 0.0
-            for k in range(np.uint64(num_classes)):
-                weight_K[k] *= given_F[offset_R[r] + k] / total
-                rest += weight_K[k]
+            for c in range(np.uint64(prior_C.size)):
+                weight_C[c] *= given_F[np.uint64(offset_TR[t, r]) + c] / total
+                rest += weight_C[c]
             total = rest
     return total
 
 
 @kernel
-def full_decide(
-    class_TR: NDArray[np.int32], given_RKK: NDArray[np.float64], prior_K: NDArray[np.float64], margin: float
+def _full_decide(
+    offset_TR: NDArray[np.uint32], given_F: NDArray[np.float64], prior_C: NDArray[np.float64], margin: float
 ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.bool_]]:
-    """(winner_T: class index, -1 for a tie or no explanation; posterior_T of the best class; tied_T)."""
-    num_tuples = class_TR.shape[0]
-    num_classes = prior_K.size
-    winner_T = np.full(num_tuples, -1, np.int32)
+    """(winner_T: class index, 0 for a tie or no explanation; posterior_T of the best class; tied_T)."""
+    num_tuples = offset_TR.shape[0]
+    winner_T = np.zeros(num_tuples, np.int32)
     posterior_T = np.zeros(num_tuples)
     tied_T = np.zeros(num_tuples, np.bool_)
-    given_F = _with_abstention(given_RKK)
-    weight_K = np.empty(num_classes)
-    offset_R = np.empty(class_TR.shape[1], np.uint64)
+    weight_C = np.empty(prior_C.size)
     for t in range(num_tuples):
-        total = _full_weights(class_TR, t, given_F, prior_K, offset_R, weight_K)
+        total = _full_weights(offset_TR, t, given_F, prior_C, weight_C)
         if total <= 0.0:
             tied_T[t] = True
             continue
         best, num_best = 0.0, 0
-        for k in range(num_classes):
-            best = max(best, weight_K[k])
-        for k in range(num_classes):
-            if weight_K[k] >= best - margin * best:
+        for c in range(prior_C.size):
+            best = max(best, weight_C[c])
+        for c in range(prior_C.size):
+            if weight_C[c] >= best - margin * best:
                 num_best += 1
-                winner_T[t] = k
+                winner_T[t] = c + 1
         posterior_T[t] = best / total
         if num_best > 1:
-            winner_T[t] = -1
+            winner_T[t] = 0
             tied_T[t] = True
     return winner_T, posterior_T, tied_T
 
@@ -213,12 +252,9 @@ def voted_counts(
 
 def warm() -> None:
     """Compile for the one dtype that tables have."""
-    class_TR = np.zeros((1, 2), np.int32)
-    pixels_T = np.ones(1, np.int64)
-    given_RKK, prior_K = np.ones((2, 1, 1)), np.ones(1)
-    counts_by_majority(class_TR, pixels_T, np.zeros(1, np.int32), 1)
-    full_counts(class_TR, pixels_T, given_RKK, prior_K)
-    full_decide(class_TR, given_RKK, prior_K, 1e-9)
+    tuple_TR, pixels_T = np.ones((1, 2), np.int32), np.ones(1, np.int64)
+    counts_by_majority(tuple_TR, pixels_T, np.ones(1, np.int32), 1)
+    full_fit(tuple_TR, pixels_T, np.arange(2), np.ones((2, 2, 4)), np.ones(4), 1e-5, 1, 1e-9)
     posterior_TR = np.ones((1, 2))
-    voted_posterior(class_TR, given_RKK, prior_K, posterior_TR)
-    voted_counts(class_TR, pixels_T, posterior_TR, 1)
+    voted_posterior(tuple_TR - np.int32(1), np.ones((2, 1, 1)), np.ones(1), posterior_TR)
+    voted_counts(tuple_TR - np.int32(1), pixels_T, posterior_TR, 1)

@@ -1,8 +1,8 @@
 """Distinct vote tuples of a stack of label maps.
 
-Axes: R annotators, P pixels, T distinct tuples, N 64-bit words per tuple. A pixel's *place* is the class id that
-all annotators gave it, or `base` + the number of its tuple, tuples numbered by their first pixel. Neither depends
-on the order of the annotators.
+Axes: R annotators, P pixels, T distinct tuples, N 64-bit words per tuple, S slots of a hash table. A pixel's
+*place* is the class id that all annotators gave it, or `base` + the number of its tuple, tuples numbered by their
+first pixel. Neither depends on the order of the annotators.
 """
 
 import numpy as np
@@ -14,7 +14,10 @@ from terrazzo_masks.native import kernel
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 _ONE = np.uint64(1)
-_BLOCK = 32_768  # pixels at a time, whole words
+_THREE = np.uint64(3)
+_EIGHT = np.uint64(8)
+_LOW = np.uint64(2**32 - 1)
+_BLOCK = 2048  # pixels at a time, whole words: the votes of a block stay in the nearest cache
 
 
 @kernel
@@ -23,139 +26,171 @@ def count_codes(
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.uint64], NDArray[np.int64]]:
     """As `count_tuples`, for tuples whose votes fit one word: most stacks, and several times faster."""
     num_annotators, num_pixels = votes_RP.shape
-    ones = np.uint64(0)
-    for r in range(num_annotators):
-        ones |= _ONE << np.uint64(bits * r)
-    size_bits = 12
-    codes_S = np.zeros(1 << size_bits, np.uint64)
-    slots = np.full(1 << size_bits, -1, np.int32)
-    codes_T = np.zeros(1 << (size_bits - 2), np.uint64)
-    pixels_T = np.zeros(codes_T.size, np.int64)
     place_P = np.empty(num_pixels, np.int32)
     agreed_B = np.zeros(base, np.int64)
-    code_P = np.empty(_BLOCK, np.uint64)
+    # A slot is a code (0, which all agree on, is none) and its number with its pixels in the upper half.
+    slots_S2 = np.zeros((256, 2), np.uint64)
+    # Rows of images of a power of two in size share a cache line's place: a block of them is copied.
+    votes_RB = np.empty((num_annotators, _BLOCK), votes_RP.dtype)
+    differ_W = np.empty(_BLOCK // pixels_per_word, np.uint64)
+    split_N = np.empty(_BLOCK, np.uint32)
+    code_N = np.empty(_BLOCK, np.uint64)
     num_tuples = 0
     for start in range(0, num_pixels, _BLOCK):
         num = min(_BLOCK, num_pixels - start)
-        _pack_block(votes_RP, words_RW, pixels_per_word, bits, ones, start, num, code_P)
+        _copy_block(votes_RP, words_RW, pixels_per_word, start, num, votes_RB, differ_W)
+        num_split = _split_block(votes_RB, differ_W, num, agreed_B, place_P[start:], split_N)
+        _pack_split(votes_RB, split_N, num_split, bits, code_N)
         done = 0
         while True:
-            done, num_tuples = _count_block(
-                code_P,
-                done,
-                num,
-                ones,
-                base,
-                num_tuples,
-                codes_S,
-                slots,
-                codes_T,
-                pixels_T,
-                agreed_B,
-                place_P[start:],
+            done, num_tuples = _count_split(
+                code_N, done, num_split, base, num_tuples, slots_S2, place_P[start:], split_N
             )
-            if done == num:
+            if done == num_split:
                 break
-            size_bits += 2
-            codes_S, slots, codes_T, pixels_T = _grown_codes(codes_T, pixels_T, size_bits)
-    return place_P, agreed_B, codes_T[:num_tuples].copy().reshape(num_tuples, 1), pixels_T[:num_tuples].copy()
+            slots_S2 = _grown_slots(slots_S2)
+    codes_TN, pixels_T = np.empty((num_tuples, 1), np.uint64), np.empty(num_tuples, np.int64)
+    for slot in range(slots_S2.shape[0]):
+        if slots_S2[slot, 0] != 0:
+            place = np.int64(slots_S2[slot, 1] & _LOW)
+            codes_TN[place, 0] = slots_S2[slot, 0]
+            pixels_T[place] = np.int64(slots_S2[slot, 1] >> _HALF)
+    return place_P, agreed_B, codes_TN, pixels_T
 
 
 @kernel
-def _pack_block(
+def _copy_block(
     votes_RP: LabelMap,
     words_RW: NDArray[np.uint64],
     pixels_per_word: int,
-    bits: int,
-    ones: np.uint64,
     start: int,
     num: int,
-    code_P: NDArray[np.uint64],
+    votes_RB: LabelMap,
+    differ_W: NDArray[np.uint64],
 ) -> None:
-    """The codes of `num` pixels from `start`, which begins a word."""
-    num_annotators = votes_RP.shape[0]
-    for first in range(0, num, pixels_per_word):
-        word = (start + first) // pixels_per_word
-        last = min(first + pixels_per_word, num)
-        same = word < words_RW.shape[1]
-        if same:
-            word_0 = words_RW[0, word]
-            for r in range(1, num_annotators):
-                same &= words_RW[r, word] == word_0
-        if same:
-            for p in range(first, last):
-                code_P[p] = np.uint64(votes_RP[0, start + p]) * ones
-            continue
-        for p in range(first, last):
-            code_P[p] = votes_RP[0, start + p]
-        for r in range(1, num_annotators):
-            shift = np.uint64(bits * r)
-            for p in range(first, last):
-                code_P[p] |= np.uint64(votes_RP[r, start + p]) << shift
+    """Copy `num` pixels from `start`, which begins a word; mark the bits that differ from the first vote."""
+    first_word = start // pixels_per_word
+    num_words = min(num // pixels_per_word, words_RW.shape[1] - first_word)
+    differ_W[:] = 0
+    differ_B = differ_W.view(votes_RB.dtype)
+    for r in range(votes_RP.shape[0]):
+        copy_W = votes_RB[r].view(np.uint64)
+        for word in range(num_words):
+            copy_W[word] = words_RW[r, first_word + word]
+            differ_W[word] |= words_RW[r, first_word + word] ^ words_RW[0, first_word + word]
+        for p in range(num_words * pixels_per_word, num):
+            votes_RB[r, p] = votes_RP[r, start + p]
+            differ_B[p] |= votes_RP[r, start + p] ^ votes_RP[0, start + p]
 
 
 @kernel
-def _count_block(
-    code_P: NDArray[np.uint64],
-    done: int,
+def _split_block(
+    votes_RB: LabelMap,
+    differ_W: NDArray[np.uint64],
     num: int,
-    ones: np.uint64,
-    base: int,
-    num_tuples: int,
-    codes_S: NDArray[np.uint64],
-    slots: NDArray[np.int32],
-    codes_T: NDArray[np.uint64],
-    pixels_T: NDArray[np.int64],
     agreed_B: NDArray[np.int64],
     place_P: NDArray[np.int32],
-) -> tuple[int, int]:
-    """Count codes from `done` up to `num`; leave off where the table is full. Returns how far it came."""
-    vote_mask = np.uint64(base - 1)
-    slot_mask = np.uint64(slots.size - 1)
-    for p in range(done, num):
-        code = code_P[p]
-        vote = code & vote_mask
-        if code == vote * ones:
-            agreed_B[vote] += 1
-            place_P[p] = np.int32(vote)
-            continue
-        mixed = code * _MIX
-        slot = (mixed ^ (mixed >> _HALF)) & slot_mask
-        while slots[slot] >= 0 and codes_S[slot] != code:
-            slot = (slot + _ONE) & slot_mask
-        if slots[slot] < 0:
-            if num_tuples == codes_T.size:
-                return p, num_tuples
-            codes_S[slot] = code
-            slots[slot] = num_tuples
-            codes_T[num_tuples] = code
-            num_tuples += 1
-        place = slots[slot]
-        pixels_T[place] += 1
-        place_P[p] = base + place
-    return num, num_tuples
+    split_N: NDArray[np.uint32],
+) -> int:
+    """Count and place the pixels that all agree on; list the others in `split_N`, and return how many they are."""
+    first_B, first_W = votes_RB[0], votes_RB[0].view(np.uint64)
+    differ_B = differ_W.view(votes_RB.dtype)
+    wide = differ_B.size < 8 * differ_W.size  # eight pixels are two words
+    one_each = np.uint64(0x0001000100010001) if wide else np.uint64(0x0101010101010101)
+    for p in range(num):
+        place_P[p] = first_B[p]
+    num_split = np.uint64(0)
+    for eight in range(np.uint64(num >> 3)):
+        first = eight << _THREE
+        word = eight << _ONE if wide else eight
+        vote = first_B[first]
+        uniform = first_W[word] == one_each * np.uint64(vote)
+        differs = differ_W[word]
+        if wide:
+            uniform &= first_W[word + _ONE] == first_W[word]
+            differs |= differ_W[word + _ONE]
+        # The votes of the first annotator; those in split pixels are taken off below.
+        if uniform:
+            agreed_B[vote] += 8
+        else:
+            for i in range(_EIGHT):
+                agreed_B[first_B[first + i]] += 1
+        if differs != 0:
+            # No branch by pixel: which pixels differ is what noise decides.
+            for i in range(_EIGHT):
+                split_N[num_split] = first + i
+                num_split += np.uint64(differ_B[first + i] != 0)
+    for p in range(num >> 3 << 3, num):
+        agreed_B[first_B[p]] += 1
+        split_N[num_split] = p
+        num_split += np.uint64(differ_B[p] != 0)
+    for n in range(num_split):
+        agreed_B[first_B[split_N[n]]] -= 1
+    return int(np.int64(num_split))
 
 
 @kernel
-def _grown_codes(
-    codes_T: NDArray[np.uint64], pixels_T: NDArray[np.int64], size_bits: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.uint64], NDArray[np.int64]]:
-    """A full table with four times the room, its codes hashed anew: at most a quarter of the slots are taken."""
-    codes_S = np.zeros(1 << size_bits, np.uint64)
-    slots = np.full(1 << size_bits, -1, np.int32)
-    more_codes_T = np.zeros(1 << (size_bits - 2), np.uint64)
-    more_codes_T[: codes_T.size] = codes_T
-    more_pixels_T = np.zeros(more_codes_T.size, np.int64)
-    more_pixels_T[: codes_T.size] = pixels_T
-    slot_mask = np.uint64(slots.size - 1)
-    for t in range(codes_T.size):
-        mixed = codes_T[t] * _MIX
-        slot = (mixed ^ (mixed >> _HALF)) & slot_mask
-        while slots[slot] >= 0:
-            slot = (slot + _ONE) & slot_mask
-        slots[slot] = t
-        codes_S[slot] = codes_T[t]
-    return codes_S, slots, more_codes_T, more_pixels_T
+def _pack_split(
+    votes_RB: LabelMap, split_N: NDArray[np.uint32], num_split: int, bits: int, code_N: NDArray[np.uint64]
+) -> None:
+    """The codes of the pixels that `split_N` lists."""
+    first = votes_RB.shape[0] & 1
+    code_N[:num_split] = 0
+    if first == 1:
+        for n in range(num_split):
+            code_N[n] = votes_RB[0, split_N[n]]
+    # Two annotators at a time: the codes are loaded and stored half as often.
+    for r in range(first, votes_RB.shape[0], 2):
+        shift, votes_B, more_B = np.uint64(bits * r), votes_RB[r], votes_RB[r + 1]
+        for n in range(num_split):
+            both = np.uint64(votes_B[split_N[n]]) | np.uint64(more_B[split_N[n]]) << np.uint64(bits)
+            code_N[n] |= both << shift
+
+
+@kernel
+def _count_split(
+    code_N: NDArray[np.uint64],
+    done: int,
+    num_split: int,
+    base: int,
+    num_tuples: int,
+    slots_S2: NDArray[np.uint64],
+    place_P: NDArray[np.int32],
+    split_N: NDArray[np.uint32],
+) -> tuple[int, int]:
+    """Count codes from `done` on; leave off where half of the slots are taken. Returns how far it came."""
+    mask = np.uint64(slots_S2.shape[0] - 1)
+    for n in range(done, num_split):
+        code = code_N[n]
+        mixed = code * _MIX
+        slot = (mixed ^ (mixed >> _HALF)) & mask
+        while slots_S2[slot, 0] != code and slots_S2[slot, 0] != 0:
+            slot = (slot + _ONE) & mask
+        if slots_S2[slot, 0] == 0:
+            if 2 * num_tuples >= slots_S2.shape[0]:
+                return n, num_tuples
+            slots_S2[slot, 0] = code
+            slots_S2[slot, 1] = num_tuples
+            num_tuples += 1
+        held = slots_S2[slot, 1]
+        slots_S2[slot, 1] = held + (_ONE << _HALF)
+        place_P[split_N[n]] = base + np.int64(held & _LOW)
+    return num_split, num_tuples
+
+
+@kernel
+def _grown_slots(slots_S2: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The slots at twice their number, the codes hashed anew."""
+    more_S2 = np.zeros((2 * slots_S2.shape[0], 2), np.uint64)
+    mask = np.uint64(more_S2.shape[0] - 1)
+    for taken in range(slots_S2.shape[0]):
+        if slots_S2[taken, 0] != 0:
+            mixed = slots_S2[taken, 0] * _MIX
+            slot = (mixed ^ (mixed >> _HALF)) & mask
+            while more_S2[slot, 0] != 0:
+                slot = (slot + _ONE) & mask
+            more_S2[slot] = slots_S2[taken]
+    return more_S2
 
 
 @kernel
@@ -275,21 +310,37 @@ def _grown(
 
 
 @kernel
-def unpack(codes_TN: NDArray[np.uint64], num_annotators: int, bits: int) -> NDArray[np.int32]:
-    """Votes by tuple, int32 (T, R), from codes."""
-    per_code = 64 // bits
+def unpack(
+    codes_TN: NDArray[np.uint64], bits: int, votes_TR: NDArray[np.int32], seen_B: NDArray[np.bool_]
+) -> None:
+    """Write the votes of codes to `votes_TR`, and mark the class ids that occur."""
+    per_code = np.uint64(64 // bits)
     mask = (_ONE << np.uint64(bits)) - _ONE
-    votes_TR = np.empty((codes_TN.shape[0], num_annotators), np.int32)
+    num_annotators = np.uint64(votes_TR.shape[1])
     for t in range(codes_TN.shape[0]):
-        for r in range(num_annotators):
-            votes_TR[t, r] = np.int32((codes_TN[t, r // per_code] >> np.uint64(bits * (r % per_code))) & mask)
-    return votes_TR
+        for n in range(np.uint64(codes_TN.shape[1])):
+            code = codes_TN[t, n]
+            for r in range(n * per_code, min(num_annotators, (n + _ONE) * per_code)):
+                vote = code & mask
+                votes_TR[t, r] = vote
+                seen_B[vote] = True
+                code >>= np.uint64(bits)
+
+
+@kernel
+def renumber(votes_TR: NDArray[np.int32], index_of: NDArray[np.int32]) -> None:
+    """Replace each class id by its index."""
+    for t in range(votes_TR.shape[0]):
+        for r in range(votes_TR.shape[1]):
+            votes_TR[t, r] = index_of[np.uint64(votes_TR[t, r])]
 
 
 def warm() -> None:
-    """Compile for uint8 and uint16 label maps."""
+    """Compile for uint8 and uint16 label maps; many votes are counted as uint16 alone."""
     for dtype in (np.uint8, np.uint16):
         votes_RP: LabelMap = (np.arange(32).reshape(2, 16) % 3).astype(dtype)
-        count_tuples(votes_RP, votes_RP.view(np.uint64), 8 // votes_RP.itemsize, 2, 4)
-        found = count_codes(votes_RP, votes_RP.view(np.uint64), 8 // votes_RP.itemsize, 2, 4)
-        unpack(found[2], 2, 2)
+        codes_TN = count_codes(votes_RP, votes_RP.view(np.uint64), 8 // votes_RP.itemsize, 2, 4)[2]
+    count_tuples(votes_RP, votes_RP.view(np.uint64), 4, 2, 4)
+    tuple_TR = np.zeros((len(codes_TN), 2), np.int32)
+    unpack(codes_TN, 2, tuple_TR, np.zeros(4, np.bool_))
+    renumber(tuple_TR, np.zeros(4, np.int32))
