@@ -263,7 +263,7 @@ def test_a_process_killed_at_any_port_call_merges_once_and_asks_once(prepared: P
 
     expected, num_points, _ = run_to(None)
     assert expected[:2] == ("merged", 1)
-    assert expected[3:] == (3, ["accepted"], ["accepted"], ["decided"])
+    assert expected[3:] == (4, ["accepted"], ["accepted"], ["decided"])
     assert num_points > 50
     # All of them take half an hour; every eighth still meets each kind of call in each service.
     for limit in range(1, num_points + 1, 8):
