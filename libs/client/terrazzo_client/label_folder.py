@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 STATE = ".terrazzo-labels.json"
 SUFFIXES = (".png", ".tif", ".tiff", ".npy")
-_BATCH_FILES, _BATCH_BYTES = 1_000, 2**23
+_BATCH_FILES, _BATCH_BYTES = 4_000, 2**23
 # A file that is this young may change again within the clock's grain: it is looked at again next time.
 _GRAIN_NS = 20_000_000
 

@@ -119,6 +119,10 @@ class Store(Protocol):
         """As `images_of`, the little that is asked of very many."""
         ...
 
+    def image_names(self, scope: Scope) -> Iterator[tuple[str, list[str]]]:
+        """(sample id, its image's names) of all samples."""
+        ...
+
     def images(self, scope: Scope, after: str, limit: int) -> list[Image]:
         """By image hash."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,11 @@ class ScaleStore(Statements):
         query = sa.select(c.sample_id, c.image_hash, c.height, c.width).where(*_mine(tables.images, scope))
         rows = self._by_ids(query, c.sample_id, sample_ids)
         return {sample_id: Shown(*rest) for sample_id, *rest in rows}
+
+    def image_names(self, scope: Scope) -> Iterator[tuple[str, list[str]]]:
+        c = tables.images.c
+        query = sa.select(c.sample_id, c.names).where(*_mine(tables.images, scope))
+        return ((row.sample_id, row.names) for row in self._connection.execute(query))
 
     def mask_sizes(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
         c = tables.masks.c
