@@ -256,3 +256,14 @@ def test_ade20k_is_read_by_the_names_in_its_object_table_and_instances_do_not_ma
     full["ADE/objectInfo.txt"] = table + b"not a row\n"
     with pytest.raises(FormatError, match=r"objectInfo.txt, line 4"):
         read_back(FORMATS["ade20k-full"], full, classes)
+
+
+def test_a_class_named_background_is_voc_s_0_and_unlabelled_is_not() -> None:
+    classes = ClassTable((ClassInfo(1, "background", (0, 0, 0)), ClassInfo(2, "car", (0, 0, 142))))
+    labels = {"a": blobs_map(3, ids=(0, 1, 2))}
+    files, report = collect(FORMATS["voc"], dataset_of(labels, classes))
+    assert (report.num_done, report.num_lost) == (1, 0)
+    expected = np.choose(labels["a"], [255, 0, 2])
+    np.testing.assert_array_equal(np.asarray(opened(files["SegmentationClass/a.png"])), expected)
+    maps, _ = read_back(FORMATS["voc"], files, classes)
+    assert_same(maps, labels)

@@ -13,7 +13,7 @@ from terrazzo_masks.formats.exchange import Dataset, Limits, MemorySource, Pictu
 
 from .exchanging import CLASSES, blobs_map, picture_of
 
-FEW, MANY = 10, 60
+FEW, MANY = 40, 100
 HEIGHT, WIDTH = 96, 128
 # A sample's map is 12 KiB and its picture 37 KiB: one that was kept would show.
 BYTES_A_SAMPLE = 4_096
