@@ -28,6 +28,14 @@ def test_every_method_of_the_client_is_answered(world: World, tmp_path: Path) ->
     about = Provenance(source="import", actor="me", sample_id=image.sample_id)
     mask = client.masks.put(PROJECT, labels_HW, provenance=about, expected=(300, 280))
     assert client.masks.get(PROJECT, mask.mask_id).counts == mask.counts
+    assert [tile.counts[3] for tile in client.masks.tiles(PROJECT, mask.mask_id, class_id=3)] == [1]
+    painted = client.masks.paint(PROJECT, mask.mask_id, np.full((4, 5), 1, np.uint8), y=10, x=20)
+    assert painted.counts == {1: 20, 2: 300 * 280 - 21, 3: 1}
+    assert client.masks.put(PROJECT, labels_HW, base=painted.mask_id).mask_id == mask.mask_id
+    assert client.masks.blank(PROJECT, 70_000, 90_000, class_id=2).counts == {2: 6_300_000_000}
+    assert client.storage.stats().num_masks == 3
+    assert [line.report.num_damages for line in client.storage.verify() if line.report is not None] == [0]
+    assert client.storage.gc(dry_run=True).num_removed == 0
     assert (client.masks.labels(PROJECT, mask.mask_id) == labels_HW).all()
     assert client.masks.region(PROJECT, mask.mask_id, y=5, x=6, height=1, width=1)[0, 0] == 3
     assert client.masks.tile(PROJECT, mask.mask_id, 1, 1)
