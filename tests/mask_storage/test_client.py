@@ -31,7 +31,7 @@ def test_every_method_of_the_client_is_answered(world: World, tmp_path: Path) ->
     assert [tile.counts[3] for tile in client.masks.tiles(PROJECT, mask.mask_id, class_id=3)] == [1]
     painted = client.masks.paint(PROJECT, mask.mask_id, np.full((4, 5), 1, np.uint8), y=10, x=20)
     assert painted.counts == {1: 20, 2: 300 * 280 - 21, 3: 1}
-    assert client.masks.put(PROJECT, labels_HW, base=painted.mask_id).mask_id == mask.mask_id
+    assert client.masks.put(PROJECT, labels_HW, base=painted.mask_id, provenance=about).mask_id == mask.mask_id
     assert client.masks.blank(PROJECT, 70_000, 90_000, class_id=2).counts == {2: 6_300_000_000}
     assert client.storage.stats().num_masks == 3
     assert [line.report.num_damages for line in client.storage.verify() if line.report is not None] == [0]
