@@ -51,15 +51,16 @@ class LabelWorld:
         self.folder = folder
         self.database = Database(url or sqlite_url(folder / "mask_storage.sqlite"))
         self.blobs = FileBlobs(folder / "blobs")
+        settings = Settings.model_validate({"data_dir": folder})
         bus = LogBus(folder / "bus.sqlite")
-        ports = Ports(Settings(data_dir=folder), clock, self.database, bus, self.blobs, authority, NoPeers())
+        ports = Ports(settings, clock, self.database, bus, self.blobs, authority, NoPeers())
         self.service = create(ports)
         key = authority.issue(Principal("key_bench000000", SCOPE.organisation_id, "admin", "bench", None))
         transport = TestClient(self.service.app)._transport
         # One event loop for all requests, as a server has.
         self._loop = start_blocking_portal()
         portal = self._loop.__enter__()
-        transport.portal_factory = lambda: nullcontext(portal)  # type: ignore[attr-defined]
+        transport.portal_factory = lambda: nullcontext(portal)
         self.client = TerrazzoClient("http://testserver", key, transport=transport, timeout_s=600)
         self.now = clock.now()
 

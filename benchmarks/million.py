@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,14 +97,14 @@ def measure(world: LabelWorld, num: int) -> dict[str, float]:
         staged = {sample_id_of(hash_of(n)): mask_ids[2 * (n % POOL) + 1 - round_ % 2] for n in numbers}
         for start in range(0, len(numbers), 5_000):
             part = dict(list(staged.items())[start : start + 5_000])
-            timed("stage", lambda part=part: datasets.stage(project, part))
-        head = timed("commit", lambda said=f"round {round_}": datasets.commit(project, said)).commit_id
+            timed("stage", partial(datasets.stage, project, part))
+        head = timed("commit", partial(datasets.commit, project, f"round {round_}")).commit_id
         world.forget()
-        timed("diff", lambda base=base, head=head: datasets.diff(project, base, head))
+        timed("diff", partial(datasets.diff, project, base, head))
         world.forget()
         timed("log", lambda: next(datasets.log(project)))
         sample_id = sample_id_of(hash_of(numbers[0]))
-        timed("lookup", lambda sample_id=sample_id: datasets.entry(project, sample_id))
+        timed("lookup", partial(datasets.entry, project, sample_id))
         base = head
     found = {f"{name}_s": statistics.median(taken) for name, taken in seconds.items()}
     return found | {"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}

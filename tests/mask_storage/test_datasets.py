@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from terrazzo_mask_storage.adapters import tables
 from terrazzo_schema.events import CommitCreated, MaskStaged, TagCreated
+from terrazzo_schema.ids import content_hash, sample_id_of
 
 from .conftest import PROJECT, World
 
@@ -50,8 +55,6 @@ def test_a_lower_or_equal_revision_of_a_task_changes_nothing_and_another_task_do
 
 
 def test_an_accepted_mask_whose_sample_is_not_here_yet_is_tried_again(world: World) -> None:
-    import pytest
-
     from terrazzo_schema.errors import CorruptInput, NotKnownYet
 
     mask_id = world.put(plain(1, 10, 10))
@@ -261,3 +264,103 @@ def test_diff_pages_its_samples_and_keeps_its_totals(world: World) -> None:
         if cursor is None:
             break
     assert found == sorted(samples)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def either_world(request: pytest.FixtureRequest, make_world: Callable[..., World]) -> World:
+    """The service on each of the databases that it may be given."""
+    if request.param == "sqlite":
+        return make_world()
+    return make_world(database=request.getfixturevalue("postgres_database"))
+
+
+def test_versions_are_made_listed_compared_and_taken_back_on_either_database(either_world: World) -> None:
+    world = either_world
+    samples = sorted(world.sample(seed) for seed in range(6))
+    one, two, three = (world.put(plain(class_id)) for class_id in (1, 2, 3))
+    world.stage(dict.fromkeys(samples, one))
+    first = world.commit("first")
+    world.stage({samples[0]: two, samples[1]: None, samples[2]: one})
+    second = world.commit("second")
+    assert (second["num_samples"], second["num_changed"], second["counts"]) == (5, 2, {"1": 4 * 4800, "2": 4800})
+    diff = world.dataset("diff", base=first["commit_id"], head="main")
+    assert (diff["num_changed"], diff["num_removed"], diff["changed_pixels"]) == (1, 1, 4800)
+    assert world.dataset(f"entries/{samples[0]}")["mask_id"] == two
+    assert world.dataset(f"entries/{samples[0]}", ref=first["commit_id"][:10])["mask_id"] == one
+    assert [entry["sample_id"] for entry in world.dataset("entries")["items"]] == [samples[0], *samples[2:]]
+    world.stage({samples[3]: three}, branch="side")
+    side = world.commit("on a branch", branch="side")
+    assert [c["message"] for c in world.dataset("commits", ref="side")["items"]] == [
+        "on a branch",
+        "second",
+        "first",
+    ]
+    # What was so before is that version again, whatever lies between.
+    world.stage({samples[0]: one, samples[1]: one}, branch="side")
+    world.stage({samples[3]: one}, branch="side")
+    back = world.commit("back", branch="side")
+    assert back["tree_id"] == first["tree_id"] != side["tree_id"]
+    assert world.dataset("diff", base=first["commit_id"], head="side")["num_changed"] == 0
+
+
+def test_thousands_of_staged_samples_are_committed_and_compared_on_either_database(either_world: World) -> None:
+    """More than fit in one IN, and more than one leaf."""
+    world, number = either_world, 2_500
+    hashes = [content_hash(b"image %d" % n) for n in range(number)]
+    common = {
+        "organisation_id": "org_test0001",
+        "project_id": PROJECT,
+        "attributes": {},
+        "height": 60,
+        "width": 80,
+        "channels": 3,
+        "media_type": "image/png",
+        "size_bytes": 1,
+        "created_at": world.service.uow.clock.now(),
+    }
+    rows = [
+        {**common, "image_hash": h, "sample_id": sample_id_of(h), "names": [f"{n}.png"]}
+        for n, h in enumerate(hashes)
+    ]
+    with world.service.uow.begin() as tx:
+        tx.connection.execute(tables.images.insert(), rows)
+    samples = [sample_id_of(h) for h in hashes]
+    one, two = world.put(plain(1)), world.put(plain(2))
+    world.stage(dict.fromkeys(samples, one))
+    first = world.commit("all")
+    assert (first["num_samples"], first["counts"]) == (number, {"1": number * 4800})
+    world.stage(dict.fromkeys(samples[::2], two))
+    second = world.commit("every other")
+    assert second["num_changed"] == number // 2
+    diff = world.dataset("diff", base=first["commit_id"], head="main", limit=5)
+    assert (diff["num_changed"], diff["changed_pixels"]) == (number // 2, number // 2 * 4800)
+    found, cursor = [], None
+    while True:
+        page = world.dataset("entries", limit=999, **({"cursor": cursor} if cursor else {}))
+        found += [entry["sample_id"] for entry in page["items"]]
+        if (cursor := page["next_cursor"]) is None:
+            break
+    assert found == sorted(samples)
+
+
+def test_a_log_goes_back_by_way_of_both_parents_of_a_merge(world: World) -> None:
+    samples = [world.sample(seed) for seed in range(3)]
+    one, two = world.put(plain(1)), world.put(plain(2))
+
+    def step(message: str, sample: str, mask: str, branch: str = "main") -> str:
+        world.service.uow.clock.advance(1)
+        world.stage({sample: mask}, branch=branch)
+        return str(world.commit(message, branch=branch)["commit_id"])
+
+    step("first", samples[0], one)
+    step("on the side", samples[1], two, "side")
+    step("on main", samples[2], two)
+    world.service.uow.clock.advance(1)
+    body = {"source": "side", "target": "main", "message": "both"}
+    answer = world.client.post(f"/v1/datasets/{PROJECT}/merges", json=body)
+    assert answer.status_code < 300, answer.text
+    messages = [commit["message"] for commit in world.dataset("commits")["items"]]
+    assert messages == ["both", "on main", "on the side", "first"]
+    page = world.dataset("commits", limit=2)
+    rest = world.dataset("commits", limit=2, cursor=page["next_cursor"])
+    assert [c["message"] for c in page["items"] + rest["items"]] == messages

@@ -1,0 +1,184 @@
+"""A folder of label files beside a dataset: staged by what changed, checked out by what differs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from terrazzo_client import TerrazzoClient
+from terrazzo_client.label_folder import STATE, LabelFolder, LocalChanges
+from terrazzo_schema.label_bundle import DamagedBundle, frame, frames
+
+from .conftest import PROJECT, World
+
+
+def write(path: Path, class_id: int, height: int = 60, width: int = 80) -> None:
+    """An index PNG whose time is well in the past, as that of a file at rest."""
+    labels_HW = np.full((height, width), class_id, np.uint8)
+    labels_HW[:20, :30] = 2
+    Image.fromarray(labels_HW).save(path)
+    write.clock += 1_000_000_000
+    os.utime(path, ns=(write.clock, write.clock))
+
+
+write.clock = 1_700_000_000_000_000_000
+
+
+def classes(path: Path) -> int:
+    return int(np.asarray(Image.open(path))[-1, -1])
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def folder_of(world: World, key_of: Callable[..., str]) -> Callable[[Path], LabelFolder]:
+    """A folder's label files with the service under test, over its REST API."""
+    transport: httpx.BaseTransport = world.client._transport
+    client = TerrazzoClient("http://testserver", key_of("manager"), transport=transport)
+    return lambda path: LabelFolder(client, PROJECT, path)
+
+
+def test_what_changed_in_a_folder_is_staged_committed_and_checked_out_elsewhere(
+    world: World, folder_of: Callable[[Path], LabelFolder], labels: Path, tmp_path: Path
+) -> None:
+    for number in range(4):
+        world.sample(number, f"scene-{number}.png")
+        write(labels / f"scene-{number}.png", 1)
+    folder = folder_of(labels)
+    first = folder.add(message="all")
+    assert (first.num_files, first.skipped) == (4, ())
+    assert first.commit is not None
+    assert (first.commit.num_samples, first.commit.num_changed) == (4, 4)
+    assert folder.add(message="again").commit is None
+
+    write(labels / "scene-2.png", 3)
+    assert folder.changed() == ["scene-2.png"]
+    second = folder.add(message="one")
+    assert second.num_files == 1
+    assert second.commit is not None
+    assert second.commit.num_changed == 1
+    assert world.dataset("status")["staged"] == 0
+
+    times = {path.name: path.stat().st_mtime_ns for path in labels.glob("*.png")}
+    assert folder.checkout(first.commit.commit_id).num_written == 1
+    assert classes(labels / "scene-2.png") == 1
+    untouched = {name for name, at in times.items() if (labels / name).stat().st_mtime_ns == at}
+    assert untouched == {"scene-0.png", "scene-1.png", "scene-3.png"}
+    other = folder_of(tmp_path / "other")
+    assert other.checkout("main").num_written == 4
+    assert [classes(tmp_path / "other" / f"scene-{n}.png") for n in range(4)] == [1, 1, 3, 1]
+    assert other.checkout("main").num_written == 0
+
+
+def test_files_that_are_gone_take_their_samples_along_only_if_told(
+    world: World, folder_of: Callable[[Path], LabelFolder], labels: Path
+) -> None:
+    samples = [world.sample(number) for number in range(2)]
+    for sample_id in samples:
+        write(labels / f"{sample_id}.png", 1)
+    folder = folder_of(labels)
+    first = folder.add(message="both").commit
+    (labels / f"{samples[0]}.png").unlink()
+    assert folder.add(message="nothing").commit is None
+    gone = folder.add(message="one less", remove=True)
+    assert gone.num_removed == 1
+    assert gone.commit is not None
+    assert gone.commit.num_samples == 1
+    assert first is not None
+    assert folder.checkout(first.commit_id).num_written == 1
+    done = folder.checkout("main")
+    assert (done.num_written, done.num_removed) == (0, 1)
+    assert [path.name for path in labels.glob("*.png")] == [f"{samples[1]}.png"]
+
+
+def test_a_checkout_does_not_lose_what_was_changed_by_hand(
+    world: World, folder_of: Callable[[Path], LabelFolder], labels: Path
+) -> None:
+    world.sample(1, "a.png")
+    write(labels / "a.png", 1)
+    folder = folder_of(labels)
+    first = folder.add(message="first").commit
+    assert first is not None
+    write(labels / "a.png", 3)
+    with pytest.raises(LocalChanges, match=r"1 files .* a\.png"):
+        folder.checkout("main")
+    assert classes(labels / "a.png") == 3
+    # Added but not committed: then a checkout knows what the file is, and takes it back.
+    folder.add()
+    assert folder.checkout(first.commit_id).num_written == 1
+    assert classes(labels / "a.png") == 1
+    write(labels / "a.png", 3)
+    assert folder.checkout("main", force=True).num_written == 1
+    assert classes(labels / "a.png") == 1
+
+
+def test_files_that_can_not_be_taken_are_named_with_the_reason_and_the_others_are_taken(
+    world: World, folder_of: Callable[[Path], LabelFolder], labels: Path
+) -> None:
+    for number, name in enumerate(("good.png", "small.png", "stray.png", "torn.png", "twin.png")):
+        world.sample(number, name)
+    world.sample(10, "twin.jpg")
+    write(labels / "good.png", 1)
+    write(labels / "small.png", 1, 10, 10)
+    write(labels / "stray.png", 77)
+    (labels / "torn.png").write_bytes((labels / "good.png").read_bytes()[:60])
+    write(labels / "twin.png", 1)
+    write(labels / "nobody.png", 1)
+    (labels / "notes.txt").write_text("not a label file")
+    added = folder_of(labels).add()
+    reasons = {row.file: row.reason for row in added.skipped}
+    assert added.num_files == 1
+    assert reasons.keys() == {"small.png", "stray.png", "torn.png", "twin.png", "nobody.png"}
+    assert "10 x 10, its image is 60 x 80" in reasons["small.png"]
+    assert "class id 77" in reasons["stray.png"]
+    assert "several images" in reasons["twin.png"]
+    assert "no image" in reasons["nobody.png"]
+    # They are looked at again, and one that was mended is taken.
+    write(labels / "small.png", 1)
+    assert {row.file for row in folder_of(labels).add().skipped} == reasons.keys() - {"small.png"}
+    assert world.dataset("status")["staged"] == 2
+
+
+def test_a_file_changed_in_the_same_moment_is_looked_at_again(
+    world: World, folder_of: Callable[[Path], LabelFolder], labels: Path
+) -> None:
+    world.sample(1, "a.png")
+    write(labels / "a.png", 1)
+    os.utime(labels / "a.png", ns=(2**62, 2**62))  # younger than any reading of it
+    folder = folder_of(labels)
+    folder.add()
+    assert folder.changed() == ["a.png"]
+    assert (labels / STATE).exists()
+
+
+def test_a_checkout_that_names_nothing_is_not_found_and_who_may_not_look_is_refused(world: World) -> None:
+    url = f"/v1/datasets/{PROJECT}/labels/checkout"
+    assert world.client.post(url, json={"ref": "nowhere"}).status_code == 404
+    assert world.as_("vendor").post(url, json={}).status_code == 403
+    assert world.client.post(f"/v1/datasets/{PROJECT}/labels", content=b"no bundle").status_code == 400
+    assert world.as_("viewer").post(f"/v1/datasets/{PROJECT}/labels", content=frame([])).status_code == 403
+
+
+def test_a_bundle_comes_back_as_it_was_and_a_damaged_one_is_refused() -> None:
+    whole = frame([("a", b"123", ("x",)), ("b", b"", ())], commit_id="c") + frame([])
+    assert [(head.get("commit_id", ""), files) for head, files in frames(whole)] == [
+        ("c", [("a", b"123", ["x"]), ("b", b"", [])]),
+        ("", []),
+    ]
+    for end in range(1, len(frame([("a", b"123", ())]))):
+        with pytest.raises(DamagedBundle):
+            list(frames(frame([("a", b"123", ())])[:end]))
+    for head in (b"[]", b'{"files":[["a",-1]]}', b'{"files":[["a",true]]}', b'{"files":[["a"]]}', b"\xff"):
+        with pytest.raises(DamagedBundle):
+            list(frames(len(head).to_bytes(4, "little") + head))
