@@ -25,7 +25,7 @@ from terrazzo_runtime.clock import SystemClock
 from terrazzo_runtime.database import Database, sqlite_url
 from terrazzo_runtime.service import Ports
 from terrazzo_runtime.settings import Settings
-from terrazzo_schema.ids import sample_id_of
+from terrazzo_schema.samples import sample_id_of
 
 SCOPE = Scope("org_01jdzzzzzzzzzzzzzzzzzzzzzz", "prj_01jdzzzzzzzzzzzzzzzzzzzzzz")
 _CLASSES = [{"id": n, "name": f"class {n}", "color": f"#{n * 5_000:06x}"} for n in range(1, 60)]

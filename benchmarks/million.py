@@ -26,7 +26,8 @@ from terrazzo_mask_storage.handlers.parts import NewParts, reader
 from terrazzo_mask_storage.handlers.prepare import PreparedMask, add_all, prepare_many
 from terrazzo_mask_storage.handlers.projects import ontology_of
 from terrazzo_mask_storage.ports import Commit
-from terrazzo_schema.ids import content_hash, sample_id_of
+from terrazzo_schema.ids import content_hash
+from terrazzo_schema.samples import sample_id_of
 
 SIDE_PX, POOL, AT_ONCE, ROUNDS = 64, 500, 50_000, 5
 

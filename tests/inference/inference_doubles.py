@@ -31,8 +31,9 @@ from terrazzo_schema.events import (
     unwrap,
     wrap,
 )
-from terrazzo_schema.ids import content_hash, sample_id_of
+from terrazzo_schema.ids import content_hash
 from terrazzo_schema.rest.mask_storage import Provenance
+from terrazzo_schema.samples import sample_id_of
 
 ORGANISATION = "org_test0001"
 PROJECT = "prj_test0001"

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from terrazzo_mask_storage.adapters import tables
 from terrazzo_schema.events import CommitCreated, MaskStaged, TagCreated
-from terrazzo_schema.ids import content_hash, sample_id_of
+from terrazzo_schema.ids import content_hash
+from terrazzo_schema.samples import sample_id_of
 
 from .conftest import PROJECT, World
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from terrazzo_schema.ids import content_hash, is_id, new_id, sample_id_of
+from terrazzo_schema.ids import content_hash, is_id, new_id
+from terrazzo_schema.samples import sample_id_of
 from terrazzo_schema.split import is_held_out, split_of
 
 

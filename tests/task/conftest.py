@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 from terrazzo_runtime.clock import FakeClock
 from terrazzo_runtime.service import Ports, Service
 from terrazzo_schema import events
-from terrazzo_schema.ids import content_hash, sample_id_of
+from terrazzo_schema.ids import content_hash
+from terrazzo_schema.samples import sample_id_of
 from terrazzo_task.service import create
 
 ONTOLOGY = {

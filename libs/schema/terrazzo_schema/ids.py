@@ -30,8 +30,3 @@ def is_id(text: str) -> bool:
 def content_hash(data: bytes) -> str:
     """BLAKE2b-256 of `data`, 64 hex characters: the address of every stored blob."""
     return hashlib.blake2b(data, digest_size=32).hexdigest()
-
-
-def sample_id_of(image_hash: str) -> str:
-    """The id of the sample that shows this image: the same in every project, so splits never move."""
-    return "smp_" + image_hash[:24]

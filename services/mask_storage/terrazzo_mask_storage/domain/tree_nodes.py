@@ -22,7 +22,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from terrazzo_schema.ids import sample_id_of
+from terrazzo_schema.samples import sample_id_of
 
 MAGIC = b"TZVN"
 VERSION = 1

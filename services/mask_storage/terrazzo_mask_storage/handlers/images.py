@@ -13,9 +13,9 @@ from terrazzo_mask_storage.ports import Image, Scope, Store
 from terrazzo_runtime.unit_of_work import Once, Tx
 from terrazzo_schema.errors import NotFound, TooLarge
 from terrazzo_schema.events import ImageStored, SampleRef
-from terrazzo_schema.ids import sample_id_of
 from terrazzo_schema.rest.base import Page
 from terrazzo_schema.rest.mask_storage import ImageView, PyramidView
+from terrazzo_schema.samples import sample_id_of
 
 NAMES_MAX = 1_000
 
