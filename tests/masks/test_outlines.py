@@ -247,3 +247,30 @@ def test_fewer_vertices_are_clicked_when_the_tolerance_grows() -> None:
     square[8:11, 8:11] = False
     assert simplify_vertices(square, 1.0) >= 7
     assert simplify_vertices(np.zeros((5, 5), np.bool_), 1.0) == 0
+
+
+def test_a_traced_ring_is_the_tuple_it_stands_for(scenes) -> None:
+    found = polygons(scenes.discs(60, 70))
+    rings = [ring for polygon in found for ring in (polygon.exterior, *polygon.holes)]
+    plain = [tuple(ring) for ring in rings]
+    assert rings == plain
+    assert plain == rings
+    assert set(rings) == set(plain)
+    assert sorted(rings) == sorted(plain)
+    for ring, same in zip(rings, plain, strict=True):
+        assert (ring[0], ring[-1], ring[1:3], len(ring)) == (same[0], same[-1], same[1:3], len(same))
+        assert (ring + same, same + ring, repr(ring)) == (same + same, same + same, repr(same))
+        assert ring != same[1:]
+        assert ring < (*same, (0, 0)) <= (*ring, (0, 0))
+        np.testing.assert_array_equal(np.asarray(ring, np.float64), np.array(same))
+        with pytest.raises(IndexError):
+            ring[len(same)]
+    assert len(set(rings)) > 1
+
+
+def test_rings_of_several_maps_are_painted_together(scenes) -> None:
+    left_HW, right_HW = scenes.discs(60, 70), np.ascontiguousarray(scenes.discs(60, 70)[::-1])
+    found = [*polygons(left_HW)[::2], *polygons(right_HW)[1:]]
+    plain = [Polygon(p.class_id, tuple(p.exterior), tuple(map(tuple, p.holes))) for p in found]
+    np.testing.assert_array_equal(rasterize(found, 60, 70, np.uint8), rasterize(plain, 60, 70, np.uint8))
+    assert polygons(np.zeros((3, 4), np.uint8)) == []

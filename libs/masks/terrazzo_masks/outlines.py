@@ -6,10 +6,7 @@ Exteriors run clockwise as seen on the screen, holes counter-clockwise, straight
 simple; two may touch in a vertex.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import chain
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,28 +14,9 @@ from numpy.typing import NDArray
 from terrazzo_masks.errors import UnsupportedMask
 from terrazzo_masks.labels import BoolMap, LabelMap, require_labels, require_mask
 from terrazzo_masks.regions import find_regions
+from terrazzo_masks.rings import Polygon, Ring, as_arrays, as_polygons
 
-Ring = tuple[tuple[float, float], ...]
-# Beyond it the products of coordinates lose the pixel.
-COORDINATE_MAX = 1e12
-
-
-class TracedRing(tuple[tuple[float, float], ...]):
-    """A ring of `polygons`: a tuple like any other, that can say its vertices as the array they came from."""
-
-    xy_V2: NDArray[np.int32]
-
-    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        return tuple, (tuple(self),)  # elsewhere it is a plain tuple
-
-
-@dataclass(frozen=True)
-class Polygon:
-    """One region: rings of (x, y) corner coordinates in pixels, not repeating the first vertex at the end."""
-
-    class_id: int
-    exterior: Ring
-    holes: tuple[Ring, ...] = ()
+__all__ = ["Polygon", "Ring", "polygons", "rasterize", "simplify_vertices"]
 
 
 def polygons(labels_HW: LabelMap, tolerance_px: float = 0.0) -> list[Polygon]:
@@ -64,7 +42,7 @@ def polygons(labels_HW: LabelMap, tolerance_px: float = 0.0) -> list[Polygon]:
     )
     if tolerance_px > 0:
         corner_V2, first_M1 = _simplified(corner_V2, node_V, first_M1, float(tolerance_px), (height, width))
-    return _as_polygons(corner_V2, first_M1.tolist(), region_M.tolist(), regions.class_N.tolist())
+    return as_polygons(corner_V2, first_M1, region_M, regions.class_N)
 
 
 def _simplified(
@@ -81,21 +59,6 @@ def _simplified(
     keep_V = thin_rings(corner_V2, node_V, first_M1, tolerance_px, pinned)
     kept_before_V1 = np.concatenate([[0], np.cumsum(keep_V)])
     return corner_V2[keep_V], kept_before_V1[first_M1]
-
-
-def _as_polygons(
-    corner_V2: NDArray[Any], first_M1: list[int], region_M: list[int], class_N: list[int]
-) -> list[Polygon]:
-    """Polygons from rings: the first ring of a region is its exterior."""
-    corner_V2.setflags(write=False)  # the rings keep views of it
-    x_V, y_V = corner_V2.T.tolist()
-    corners = list(zip(x_V, y_V, strict=True))
-    rings_N: dict[int, list[Ring]] = {}
-    for m, region in enumerate(region_M):
-        ring = TracedRing(corners[first_M1[m] : first_M1[m + 1]])
-        ring.xy_V2 = corner_V2[first_M1[m] : first_M1[m + 1]]
-        rings_N.setdefault(region, []).append(ring)
-    return [Polygon(class_N[region], rings[0], tuple(rings[1:])) for region, rings in rings_N.items()]
 
 
 def rasterize(
@@ -119,31 +82,10 @@ def rasterize(
     for polygon in listed:
         if not 0 <= polygon.class_id <= id_max:
             raise UnsupportedMask(f"class id {polygon.class_id} does not fit {labels_HW.dtype}")
-    rings = [ring for polygon in listed for ring in (polygon.exterior, *polygon.holes)]
-    first_M1, xy_V2 = _vertices(rings)
-    ring_P1 = np.cumsum([0, *(1 + len(polygon.holes) for polygon in listed)], dtype=np.int64)
-    class_P = np.array([polygon.class_id for polygon in listed], dtype=labels_HW.dtype)
+    ring_P1, first_M1, xy_V2 = as_arrays(listed)
+    class_P = np.fromiter((polygon.class_id for polygon in listed), labels_HW.dtype, count=len(listed))
     paint_polygons(labels_HW, class_P, ring_P1, first_M1, xy_V2)
     return labels_HW
-
-
-def _vertices(rings: Sequence[Ring]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(first vertex of each ring and, last, their number; float64 (V, 2)). Raises as `rasterize` says."""
-    num_M = [len(ring) for ring in rings]
-    for ring, num in zip(rings, num_M, strict=True):
-        if num < 3:
-            raise UnsupportedMask(f"a ring has 3 or more vertices, not {num}: {ring}")
-    first_M1 = np.cumsum([0, *num_M], dtype=np.int64)
-    if rings and all(type(ring) is TracedRing for ring in rings):
-        xy_V2 = np.concatenate([ring.xy_V2 for ring in rings if isinstance(ring, TracedRing)], dtype=np.float64)
-        return first_M1, xy_V2
-    numbers = chain.from_iterable(chain.from_iterable(rings))
-    xy_V2 = np.fromiter(numbers, np.float64, count=2 * int(first_M1[-1])).reshape(-1, 2)
-    if not np.isfinite(xy_V2).all():
-        raise UnsupportedMask("a ring has a vertex that is not a finite number")
-    if xy_V2.size and np.abs(xy_V2).max() > COORDINATE_MAX:
-        raise UnsupportedMask(f"a ring has a vertex beyond {COORDINATE_MAX:.0e} px")
-    return first_M1, xy_V2
 
 
 def simplify_vertices(mask_HW: BoolMap, tolerance_px: float) -> int:
