@@ -144,7 +144,7 @@ def of_every_pixel(votes: LabelMap, iterations: int) -> LabelMap:
     return (best_P * (posterior_KP.argmax(axis=0) + 1)).reshape(votes.shape[1:])  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize(("seed", "num_annotators", "num_classes"), [(5, 3, 3), (6, 5, 4), (7, 9, 5)])
+@pytest.mark.parametrize(("seed", "num_annotators", "num_classes"), [(5, 3, 3), (6, 5, 4), (7, 9, 5), (10, 6, 3)])
 def test_staple_on_the_table_is_staple_pixel_by_pixel(seed: int, num_annotators: int, num_classes: int) -> None:
     votes = seeded_votes(seed, num_annotators, num_classes) + np.uint8(1)
     found = consensus(votes, num_classes, "staple")
@@ -163,11 +163,12 @@ def test_staple_leaves_out_who_abstains() -> None:
     np.testing.assert_allclose(found.confusion.sum(axis=2), 1)
 
 
-def test_staple_counts_hundreds_of_unlikely_votes_without_running_out_of_numbers() -> None:
+@pytest.mark.parametrize("num_classes", [29, 3])  # alone, and multiplied out in pairs
+def test_staple_counts_hundreds_of_unlikely_votes_without_running_out_of_numbers(num_classes: int) -> None:
     rng = np.random.default_rng(9)
-    truth_HW = rng.integers(1, 30, (40, 50)).astype(np.uint8)
+    truth_HW = rng.integers(1, num_classes + 1, (40, 50)).astype(np.uint8)
     votes = np.repeat(truth_HW[None], 64, axis=0)
     wrong = rng.random(votes.shape) < 0.7
-    votes[wrong] = rng.integers(1, 30, int(wrong.sum()))
-    found = consensus(votes, 30, "staple")
+    votes[wrong] = rng.integers(1, num_classes + 1, int(wrong.sum()))
+    found = consensus(votes, num_classes, "staple")
     assert np.mean(found.labels == truth_HW) > 0.99

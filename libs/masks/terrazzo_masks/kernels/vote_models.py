@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from terrazzo_masks.native import kernel
 
 _NONE, _1, _2, _3, _FOUR = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
-_WITHOUT_SCALING = np.uint64(12)  # annotators whose probabilities are multiplied as they are
+_NEGLIGIBLE = 1e-12  # share of a tuple
+_WITHOUT_SCALING = 12  # annotators whose probabilities are multiplied as they are
 
 
 @kernel
@@ -43,21 +44,79 @@ def full_fit(
     truth; C is K filled up to a multiple of 4, with classes whose prior is 0. Returns the number of iterations
     and by tuple the winner (0 for a tie or no explanation), the posterior of the best class, and whether it ties.
     """
-    num_tuples, num_annotators = tuple_TR.shape
-    num_indices, num_padded = given_RJC.shape[1:]
-    offset_TR = np.empty((num_tuples, num_annotators), np.uint32)
-    for t in range(num_tuples):
-        for i in range(num_annotators):
-            offset_TR[t, i] = (i * num_indices + tuple_TR[t, order_R[i]]) * num_padded
-    given_F = given_RJC.reshape(given_RJC.size)
+    num_indices = given_RJC.shape[1]
+    # Many tuples to few classes: the products of two annotators are worked out once, and half of them remain.
+    size = 2 if pixels_T.size >= 4 * num_indices**2 else 1
+    offset_TG = _offsets(tuple_TR, order_R, size, num_indices, given_RJC.shape[2])
+    table_F = np.ones((offset_TG.shape[1] * num_indices**size) * given_RJC.shape[2])
+    counts_F = np.empty_like(table_F)
     counts_RJC = np.empty_like(given_RJC)
+    direct = np.uint64(_WITHOUT_SCALING // size)
     iterations, change = 0, np.inf
     while iterations < max_iterations and change >= tolerance:
-        _full_counts(offset_TR, pixels_T, given_F, prior_C, counts_RJC.reshape(counts_RJC.size))
+        _multiply_out(given_RJC, size, table_F)
+        _full_counts(offset_TG, pixels_T, table_F, prior_C, direct, counts_F)
+        _add_up(counts_F, size, counts_RJC)
         change = _to_shares(counts_RJC, given_RJC)
         iterations += 1
-    winner_T, posterior_T, tied_T = _full_decide(offset_TR, given_F, prior_C, margin)
+    _multiply_out(given_RJC, size, table_F)
+    winner_T, posterior_T, tied_T = _full_decide(offset_TG, table_F, prior_C, direct, margin)
     return iterations, winner_T, posterior_T, tied_T
+
+
+@kernel
+def _offsets(
+    tuple_TR: NDArray[np.int32], order_R: NDArray[np.int64], size: int, num_indices: int, num_padded: int
+) -> NDArray[np.uint32]:
+    """Where the votes of each group of `size` annotators begin in a table by group, votes and true class."""
+    num_tuples, num_annotators = tuple_TR.shape
+    num_groups = (num_annotators + size - 1) // size
+    offset_TG = np.empty((num_tuples, num_groups), np.uint32)
+    for t in range(num_tuples):
+        for group in range(num_groups):
+            row = group
+            for i in range(group * size, (group + 1) * size):
+                # One who is missing from the last group abstains.
+                vote = tuple_TR[t, order_R[i]] if i < num_annotators else 0
+                row = row * num_indices + vote
+            offset_TG[t, group] = row * num_padded
+    return offset_TG
+
+
+@kernel
+def _multiply_out(given_RJC: NDArray[np.float64], size: int, table_F: NDArray[np.float64]) -> None:
+    """Fill the table with the product of a group's probabilities."""
+    num_annotators, num_indices, num_padded = given_RJC.shape
+    if size == 1:
+        table_F[:] = given_RJC.reshape(given_RJC.size)
+        return
+    at = 0
+    for r in range(0, num_annotators, 2):
+        for first in range(num_indices):
+            for second in range(num_indices):
+                for c in range(num_padded):
+                    other = given_RJC[r + 1, second, c] if r + 1 < num_annotators else 1.0
+                    table_F[at] = given_RJC[r, first, c] * other
+                    at += 1
+
+
+@kernel
+def _add_up(counts_F: NDArray[np.float64], size: int, counts_RJC: NDArray[np.float64]) -> None:
+    """Expected pixels of each annotator from those by group."""
+    num_annotators, num_indices, num_padded = counts_RJC.shape
+    if size == 1:
+        counts_RJC.reshape(counts_RJC.size)[:] = counts_F
+        return
+    counts_RJC[:] = 0.0
+    at = 0
+    for r in range(0, num_annotators, 2):
+        for first in range(num_indices):
+            for second in range(num_indices):
+                for c in range(num_padded):
+                    counts_RJC[r, first, c] += counts_F[at]
+                    if r + 1 < num_annotators:
+                        counts_RJC[r + 1, second, c] += counts_F[at]
+                    at += 1
 
 
 @kernel
@@ -79,31 +138,32 @@ def _to_shares(counts_RJC: NDArray[np.float64], given_RJC: NDArray[np.float64]) 
 
 @kernel
 def _full_counts(
-    offset_TR: NDArray[np.uint32],
+    offset_TG: NDArray[np.uint32],
     pixels_T: NDArray[np.int64],
-    given_F: NDArray[np.float64],
+    table_F: NDArray[np.float64],
     prior_C: NDArray[np.float64],
+    direct: np.uint64,
     counts_F: NDArray[np.float64],
 ) -> None:
-    """Expected pixels by annotator, vote and true class, laid out as `given_F`.
+    """Expected pixels by annotator, vote and true class, laid out as `table_F`.
 
-    A tuple that no class explains counts nowhere; four classes that have less than 1e-15 of a tuple each are not
+    A tuple that no class explains counts nowhere; four classes whose shares of a tuple are all negligible are not
     added up.
     """
     counts_F[:] = 0.0
     weight_C = np.empty(prior_C.size)
-    for t in range(offset_TR.shape[0]):
-        total = _full_weights(offset_TR, t, given_F, prior_C, weight_C)
+    for t in range(offset_TG.shape[0]):
+        total = _full_weights(offset_TG, t, table_F, prior_C, direct, weight_C)
         if total <= 0.0:
             continue
         factor = pixels_T[t] / total
-        least = 1e-15 * total
+        least = _NEGLIGIBLE * total
         for c in range(_NONE, np.uint64(prior_C.size), _FOUR):
             w0, w1, w2, w3 = weight_C[c], weight_C[c + _1], weight_C[c + _2], weight_C[c + _3]
             if max(max(w0, w1), max(w2, w3)) > least:
                 w0, w1, w2, w3 = w0 * factor, w1 * factor, w2 * factor, w3 * factor
-                for r in range(np.uint64(offset_TR.shape[1])):
-                    at = np.uint64(offset_TR[t, r]) + c
+                for g in range(np.uint64(offset_TG.shape[1])):
+                    at = np.uint64(offset_TG[t, g]) + c
                     counts_F[at] += w0
                     counts_F[at + _1] += w1
                     counts_F[at + _2] += w2
@@ -112,35 +172,36 @@ def _full_counts(
 
 @kernel
 def _full_weights(
-    offset_TR: NDArray[np.uint32],
+    offset_TG: NDArray[np.uint32],
     t: int,
-    given_F: NDArray[np.float64],
+    table_F: NDArray[np.float64],
     prior_C: NDArray[np.float64],
+    direct: np.uint64,
     weight_C: NDArray[np.float64],
 ) -> float:
     """Fill `weight_C` with the joint probability of each class and a tuple's votes, scaled; return its sum."""
-    num_annotators = np.uint64(offset_TR.shape[1])
-    direct = min(num_annotators, _WITHOUT_SCALING)
+    num_groups = np.uint64(offset_TG.shape[1])
+    direct = min(num_groups, direct)
     total = 0.0
     for c in range(_NONE, np.uint64(prior_C.size), _FOUR):
         w0, w1, w2, w3 = prior_C[c], prior_C[c + _1], prior_C[c + _2], prior_C[c + _3]
-        for r in range(direct):
-            at = np.uint64(offset_TR[t, r]) + c
-            w0 *= given_F[at]
-            w1 *= given_F[at + _1]
-            w2 *= given_F[at + _2]
-            w3 *= given_F[at + _3]
+        for g in range(direct):
+            at = np.uint64(offset_TG[t, g]) + c
+            w0 *= table_F[at]
+            w1 *= table_F[at + _1]
+            w2 *= table_F[at + _2]
+            w3 *= table_F[at + _3]
         weight_C[c] = w0
         weight_C[c + _1] = w1
         weight_C[c + _2] = w2
         weight_C[c + _3] = w3
         total += (w0 + w1) + (w2 + w3)
     # Products of many small numbers would come out as 0.
-    for r in range(direct, num_annotators):
+    for g in range(direct, num_groups):
         if total > 0.0:
             rest = 0.0
             for c in range(np.uint64(prior_C.size)):
-                weight_C[c] *= given_F[np.uint64(offset_TR[t, r]) + c] / total
+                weight_C[c] *= table_F[np.uint64(offset_TG[t, g]) + c] / total
                 rest += weight_C[c]
             total = rest
     return total
@@ -148,16 +209,20 @@ def _full_weights(
 
 @kernel
 def _full_decide(
-    offset_TR: NDArray[np.uint32], given_F: NDArray[np.float64], prior_C: NDArray[np.float64], margin: float
+    offset_TG: NDArray[np.uint32],
+    table_F: NDArray[np.float64],
+    prior_C: NDArray[np.float64],
+    direct: np.uint64,
+    margin: float,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.bool_]]:
     """(winner_T: class index, 0 for a tie or no explanation; posterior_T of the best class; tied_T)."""
-    num_tuples = offset_TR.shape[0]
+    num_tuples = offset_TG.shape[0]
     winner_T = np.zeros(num_tuples, np.int32)
     posterior_T = np.zeros(num_tuples)
     tied_T = np.zeros(num_tuples, np.bool_)
     weight_C = np.empty(prior_C.size)
     for t in range(num_tuples):
-        total = _full_weights(offset_TR, t, given_F, prior_C, weight_C)
+        total = _full_weights(offset_TG, t, table_F, prior_C, direct, weight_C)
         if total <= 0.0:
             tied_T[t] = True
             continue
