@@ -221,7 +221,8 @@ def test_the_branches_on_which_gates_are_checked() -> None:
         ),
         ("rules: &a\n  - unlabelled: *a", 1, "", "anchors"),
         ("rules:\n  - golden: {ref: !!python/object:os.x v1}", 2, "rules[0].golden.ref", "a text is wanted"),
-        ("rules: " + "[" * 3_000, 1, "", "no YAML"),
+        ("rules: " + "[" * 60_000, 1, "", "more than 32 levels"),
+        ("\n".join(" " * n + "a:" for n in range(300)), 33, "", "more than 32 levels"),
         ("x" * 70_000, 1, "", "at most 65536"),
     ],
 )

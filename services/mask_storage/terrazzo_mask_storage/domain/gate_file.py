@@ -26,6 +26,7 @@ from terrazzo_mask_storage.domain.gates import Agreement, ClassMinimum, Custom, 
 
 TEXT_CHARS_MAX = 65_536
 RULES_MAX = 200
+DEPTH_MAX = 32
 _SCALARS = {
     "tag:yaml.org,2002:str",
     "tag:yaml.org,2002:int",
@@ -84,7 +85,13 @@ def _compose(text: str) -> yaml.Node:
     if len(text) > TEXT_CHARS_MAX:
         raise GateFileError([Mistake(1, 1, "", f"{len(text)} characters: at most {TEXT_CHARS_MAX} are allowed")])
     try:
+        depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEPTH_MAX:  # the scanner's time grows with the square of the depth
+                raise GateFileError(
+                    [_at(event.start_mark, "", f"more than {DEPTH_MAX} levels of lists and fields")]
+                )
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
                 raise GateFileError([_at(event.start_mark, "", "anchors and aliases are not allowed here")])
         root = yaml.compose(text, Loader=yaml.SafeLoader)
