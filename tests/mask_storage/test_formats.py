@@ -12,11 +12,12 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
+from terrazzo_mask_storage.handlers import exports
 from terrazzo_mask_storage.handlers.archives import Archive
 from terrazzo_mask_storage.handlers.exports import Export
 from terrazzo_masks.formats import FORMATS
 from terrazzo_masks.formats.exchange import UnreadableFile
-from terrazzo_schema.errors import CorruptInput
+from terrazzo_schema.errors import CorruptInput, StorageDamaged
 from terrazzo_schema.events import OntologyPublished
 from terrazzo_schema.rest.mask_storage import ExportFormat
 
@@ -217,3 +218,24 @@ def test_an_archive_may_be_larger_than_other_bodies_and_has_a_limit_of_its_own(m
     answer = world.client.post(f"/v1/images/{PROJECT}", params={"name": "a"}, content=data)
     assert (answer.status_code, answer.json()["remedy"]) == (413, "send at most 1000 bytes")
     assert "at most 100000" in import_(world, bytes(100_001), expect=413)["remedy"]
+
+
+@pytest.mark.parametrize("format", sorted(FORMATS))
+def test_a_mask_that_is_damaged_in_the_store_is_named_and_the_others_go_out(
+    world: World, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged = labelled(world)
+    damaged = sorted(staged.values())[0]
+    for name in ("labels_of", "load"):
+
+        def read(
+            deps: Any, store: Any, organisation_id: str, mask_id: str, real: Any = getattr(exports, name)
+        ) -> Any:
+            if mask_id == damaged:
+                raise StorageDamaged("part 77 is not what its name says")
+            return real(deps, store, organisation_id, mask_id)
+
+        monkeypatch.setattr(exports, name, read)
+    report = report_of(export(world, format))
+    assert report["num_refused"] == 1
+    assert "part 77 is not what its name says" in report["refused"][0]["reason"]

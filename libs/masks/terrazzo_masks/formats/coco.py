@@ -33,6 +33,7 @@ from terrazzo_masks.formats.exchange import (
     lost_layers,
     named,
     read_json,
+    readable,
 )
 from terrazzo_masks.formats.index import IMAGES, picture_member
 from terrazzo_masks.labels import BoolMap, LabelMap
@@ -86,7 +87,10 @@ def _document(dataset: Dataset, report: Report, annotate: Annotate) -> Iterator[
     num_annotations = 0
     for number, sample in enumerate(dataset.samples(), start=1):
         lines = []
-        for annotation in annotate(sample.labels(), number):
+        labels_HW = readable(sample, report)
+        if labels_HW is None:
+            continue  # its picture is there, without annotations
+        for annotation in annotate(labels_HW, number):
             num_annotations += 1
             comma = ",\n" if num_annotations > 1 else "\n"
             lines.append(comma + json.dumps({"id": num_annotations, **annotation}))

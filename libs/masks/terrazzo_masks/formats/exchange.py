@@ -212,9 +212,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Note:
-    """`kind`: "refused" (the sample is not there), "lost" (it is there, less what `reason` says)."""
+    """About one sample or file."""
 
-    kind: Literal["refused", "lost"]
     file: str
     reason: str
 
@@ -236,12 +235,12 @@ class Report:
     def refused(self, file: str, reason: str) -> None:
         self.num_refused += 1
         if len(self.refusals) < NOTES_MAX:
-            self.refusals.append(Note("refused", file, reason))
+            self.refusals.append(Note(file, reason))
 
     def lost(self, file: str, reason: str) -> None:
         self.num_lost += 1
         if len(self.losses) < NOTES_MAX:
-            self.losses.append(Note("lost", file, reason))
+            self.losses.append(Note(file, reason))
 
     def to_document(self) -> dict[str, Any]:
         return {
@@ -299,12 +298,23 @@ class MemorySource:
         return data
 
 
+def readable(sample: Sample, report: Report) -> LabelMap | None:
+    """The sample's label map, or None when the store can't give it: the report says why."""
+    try:
+        return sample.labels()
+    except MaskError as error:
+        report.refused(sample.stem, f"its mask can't be read: {error}")
+        return None
+
+
 def expressible(sample: Sample, report: Report, abilities: Abilities) -> LabelMap | None:
     """The sample's label map, or None when the format can't hold its ids: the report says which.
 
     Further layers are reported as lost where a format has one label map for a picture.
     """
-    labels_HW = sample.labels()
+    labels_HW = readable(sample, report)
+    if labels_HW is None:
+        return None
     highest = int(labels_HW.max())
     if highest > abilities.max_class_id:
         report.refused(

@@ -41,13 +41,14 @@ from terrazzo_masks.formats.index import IMAGES, MASKS, pairs
 from terrazzo_masks.formats.label_files import TIFF_MAGICS, read_label_image
 from terrazzo_masks.formats.tiff import ASCII, DOUBLE, SHORT, Tag
 from terrazzo_masks.labels import LabelMap, count_classes, dtype_for
-from terrazzo_masks.render import palette_table
+from terrazzo_masks.render import Palette, palette_table
 
 ATTRIBUTE = "geotiff"
 NODATA = 42113
 # ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory, GeoDoubleParams, GeoAsciiParams.
 KINDS = {33550: DOUBLE, 33922: DOUBLE, 34264: DOUBLE, 34735: SHORT, 34736: DOUBLE, 34737: ASCII, NODATA: ASCII}
 GEO_TAGS = frozenset(KINDS)
+PLACE = GEO_TAGS - {NODATA}
 ABILITIES = Abilities(max_class_id=65535, hierarchy=True, georeference=True)
 
 
@@ -61,20 +62,30 @@ def write(dataset: Dataset, report: Report) -> Iterator[Member]:
         except MaskError as error:
             report.refused(sample.stem, f"its georeference can't be read: {error}")
             continue
+        try:
+            mask = _mask(sample, tags, palette, report)
+        except MaskError as error:
+            report.refused(sample.stem, f"its mask can't be read: {error}")
+            continue
         if sample.image is not None:
             yield Member(f"{IMAGES}/{sample.stem}.{sample.image.extension}", data)
-        if not tags.keys() - {NODATA}:
+        yield Member(f"{MASKS}/{sample.stem}.tif", mask)
+        if not tags.keys() & PLACE:
             report.lost(sample.stem, "it has no georeference: its mask is a TIFF without one")
         lost_layers(sample, report, ABILITIES)
-        ids = _ids(sample)
-        nodata = _nodata(sample, tags, ids, report)
-        tags[NODATA] = Tag(NODATA, ASCII, str(nodata))
-        dtype = dtype_for(max(*ids, nodata, 0))
-        if dtype == np.uint8:
-            tags.update(tiff.palette_tags(palette_table(palette, 256)))
-        window = partial(_window, sample, nodata, dtype)
-        yield Member(f"{MASKS}/{sample.stem}.tif", tiff.write(sample.height, sample.width, dtype, window, tags))
         report.done()
+
+
+def _mask(sample: Sample, tags: Mapping[int, Tag], palette: Palette, report: Report) -> Iterator[bytes]:
+    """The mask's TIFF. Raises what reading the sample does, before the first byte."""
+    ids = _ids(sample)
+    nodata = _nodata(sample, tags, ids, report)
+    written = {**tags, NODATA: Tag(NODATA, ASCII, str(nodata))}
+    dtype = dtype_for(max(*ids, nodata, 0))
+    if dtype == np.uint8:
+        written.update(tiff.palette_tags(palette_table(palette, 256)))
+    window = partial(_window, sample, nodata, dtype)
+    return tiff.write(sample.height, sample.width, dtype, window, written)
 
 
 def _ids(sample: Sample) -> set[int]:

@@ -32,6 +32,7 @@ from terrazzo_masks.formats.exchange import (
     Sample,
     classes_member,
     lost_layers,
+    readable,
 )
 from terrazzo_masks.formats.nifti_header import DTYPES, RGB24, Header
 from terrazzo_masks.formats.nifti_read import IMAGE_ATTRIBUTE, LABELS_ATTRIBUTE, SLICE, VOLUME, read
@@ -63,7 +64,7 @@ def write(dataset: Dataset, report: Report) -> Iterator[Member]:
             report.refused(name, str(error))
             continue
         volumes.append(name)
-        yield Member(f"labelsTr/{name}.nii.gz", _labels(volume))
+        yield Member(f"labelsTr/{name}.nii.gz", _labels(volume, report))
         yield from _pictures(volume, report)
         for sample in volume.slices.values():
             lost_layers(sample, report, ABILITIES)
@@ -115,7 +116,7 @@ def _volume(name: str, slices: Mapping[int, Sample], report: Report) -> _Volume:
     return _Volume(name, dict(sorted(slices.items())), height, width, num_slices, header)
 
 
-def _labels(volume: _Volume) -> Iterator[bytes]:
+def _labels(volume: _Volume, report: Report) -> Iterator[bytes]:
     counts = [sample.counts for sample in volume.slices.values()]
     known = [max(one, default=0) for one in counts if one is not None]
     dtype = dtype_for(max(known)) if len(known) == len(counts) else np.dtype(np.uint16)
@@ -125,8 +126,9 @@ def _labels(volume: _Volume) -> Iterator[bytes]:
     empty = bytes(volume.height * volume.width * dtype.itemsize)
     for number in range(volume.num_slices):
         sample = volume.slices.get(number)
-        labels = empty if sample is None else sample.labels().astype(dtype.newbyteorder("<")).tobytes()
-        yield packer.compress(labels)
+        labels_HW = None if sample is None else readable(sample, report)
+        written = empty if labels_HW is None else labels_HW.astype(dtype.newbyteorder("<")).tobytes()
+        yield packer.compress(written)
     yield packer.flush()
 
 

@@ -62,7 +62,10 @@ class Tag:
 def write(
     height: int, width: int, dtype: np.dtype[np.uint8 | np.uint16], window: Window, tags: Mapping[int, Tag]
 ) -> Iterator[bytes]:
-    """The bytes of a TIFF whose pixels `window(y, x, height, width)` gives, twice each; `tags` are added."""
+    """The bytes of a TIFF whose pixels `window(y, x, height, width)` gives, twice each; `tags` are added.
+
+    The first walk over the windows is done here, before the first byte: what they raise comes from it.
+    """
     boxes = [(y, x) for y in range(0, height, TILE_PX) for x in range(0, width, TILE_PX)]
     sizes, firsts = _measured(boxes, height, width, dtype, window)
     num_bytes = sum(sizes[place] for place, first in enumerate(firsts) if first == place)
@@ -79,13 +82,17 @@ def write(
             offset_of[place] = start
             start += sizes[place]
     fixed[324] = Tag(324, kind, tuple(offset_of[first] for first in firsts))
-    yield _head(fixed, is_big)
-    for place, (y, x) in enumerate(boxes):
-        if firsts[place] == place:
-            packed = _packed(_tile(y, x, height, width, dtype, window))
-            if len(packed) != sizes[place]:
-                raise RuntimeError(f"the tile at row {y}, column {x} changed while it was written")
-            yield packed
+
+    def stream() -> Iterator[bytes]:
+        yield _head(fixed, is_big)
+        for place, (y, x) in enumerate(boxes):
+            if firsts[place] == place:
+                packed = _packed(_tile(y, x, height, width, dtype, window))
+                if len(packed) != sizes[place]:
+                    raise RuntimeError(f"the tile at row {y}, column {x} changed while it was written")
+                yield packed
+
+    return stream()
 
 
 def _measured(

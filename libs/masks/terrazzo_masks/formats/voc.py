@@ -37,6 +37,7 @@ from terrazzo_masks.formats.exchange import (
     lost_layers,
     named,
     pixel_values,
+    readable,
 )
 from terrazzo_masks.formats.index import IMAGE_SUFFIXES, index_labels, is_hidden, picture_member
 from terrazzo_masks.formats.label_files import to_png
@@ -105,7 +106,9 @@ def write(dataset: Dataset, report: Report) -> Iterator[Member]:
 
 
 def _values(sample: Sample, indices: Mapping[int, int], report: Report) -> LabelMap | None:
-    labels_HW = sample.labels()
+    labels_HW = readable(sample, report)
+    if labels_HW is None:
+        return None
     table = np.full(int(labels_HW.max()) + 1, -1, np.int16)
     table[0] = VOID
     for class_id, index in indices.items():

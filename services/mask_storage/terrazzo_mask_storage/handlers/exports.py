@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -31,9 +32,10 @@ from terrazzo_masks.formats.exchange import (
     Picture,
     Report,
     Sample,
+    UnreadableFile,
 )
 from terrazzo_masks.tiles import read_region
-from terrazzo_schema.errors import Unprocessable
+from terrazzo_schema.errors import StorageDamaged, TooLarge, Unprocessable
 from terrazzo_schema.ontology import Ontology
 from terrazzo_schema.rest.mask_storage import Entry, ExportFormat
 from terrazzo_schema.split import split_of
@@ -100,13 +102,22 @@ class Export:
         )
 
     def _labels(self, mask_id: str) -> NDArray[Any]:
-        with self.deps.uow.read() as store:
+        with _reported(), self.deps.uow.read() as store:
             return labels_of(self.deps, store, self.scope.organisation_id, mask_id)
 
     def _region(self, mask_id: str, y: int, x: int, height: int, width: int) -> NDArray[Any]:
-        with self.deps.uow.read() as store:
+        with _reported(), self.deps.uow.read() as store:
             manifest, read = load(self.deps, store, self.scope.organisation_id, mask_id)
             return read_region(manifest, read, y, x, height, width)
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """A mask that is damaged, or too large for a format that wants it whole, is one that the report names."""
+    try:
+        yield
+    except (StorageDamaged, TooLarge) as error:
+        raise UnreadableFile(error.detail) from error
 
 
 def export(deps: Deps, scope: Scope, ref: str, format: ExportFormat) -> tuple[Commit, Chunks]:
