@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from terrazzo.cli import exchange, merging
+from terrazzo.cli import exchange, label_folders, merging
 from terrazzo.cli.connection import DEFAULT_DATA_DIR, DataOption, KeyOption, UrlOption, connect
 from terrazzo.cli.output import JsonFlag, print_json, show, show_table, take
 from terrazzo_schema.errors import BadRequest
@@ -184,5 +184,7 @@ def tag(
 
 
 merging.add_to(app)
+app.command("add")(label_folders.add)
+app.command("checkout")(label_folders.checkout)
 app.command("export")(exchange.export)
 app.command("import")(exchange.import_)
