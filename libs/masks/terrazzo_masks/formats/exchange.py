@@ -13,6 +13,7 @@ Axes: labels_HW uint8 or uint16 class ids, 0 = unlabelled.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,6 +56,9 @@ class ClassInfo:
     @property
     def hex_color(self) -> str:
         return "#{:02x}{:02x}{:02x}".format(*self.rgb)
+
+    def to_document(self) -> dict[str, Any]:
+        return {"id": self.id, "name": self.name, "color": self.hex_color, "parent_id": self.parent_id}
 
 
 @dataclass(frozen=True)
@@ -287,8 +291,6 @@ class MemorySource:
         return list(self._files)
 
     def open(self, name: str) -> BinaryIO:
-        import io
-
         return io.BytesIO(self._files[name])
 
     def read(self, name: str, max_bytes: int) -> bytes:
@@ -308,19 +310,15 @@ def readable(sample: Sample, report: Report) -> LabelMap | None:
 
 
 def expressible(sample: Sample, report: Report, abilities: Abilities) -> LabelMap | None:
-    """The sample's label map, or None when the format can't hold its ids: the report says which.
-
-    Further layers are reported as lost where a format has one label map for a picture.
-    """
+    """The sample's label map, or None when it can't be read, or the format can't hold its ids: the report says
+    why. Further layers are reported as lost where a format has one label map for a picture."""
     labels_HW = readable(sample, report)
     if labels_HW is None:
         return None
     highest = int(labels_HW.max())
     if highest > abilities.max_class_id:
-        report.refused(
-            sample.stem,
-            f"class id {highest} does not fit: this format holds ids up to {abilities.max_class_id}",
-        )
+        limit = abilities.max_class_id
+        report.refused(sample.stem, f"class id {highest} does not fit: this format holds ids up to {limit}")
         return None
     lost_layers(sample, report, abilities)
     return labels_HW
@@ -334,8 +332,7 @@ def lost_layers(sample: Sample, report: Report, abilities: Abilities) -> None:
 
 
 def translated(values_HW: LabelMap, to_id: Mapping[int, int]) -> LabelMap:
-    """Foreign pixel values -> class ids. Raises UnsupportedMask that names the first pixel of a value that is
-    not in `to_id`."""
+    """Foreign pixel values -> class ids. Raises UnsupportedMask that names the first pixel of another value."""
     require_labels(values_HW)
     counts = count_classes(values_HW)
     stray = sorted(counts.keys() - to_id.keys())
@@ -361,17 +358,14 @@ def read_json(source: Source, name: str, max_bytes: int = JSON_BYTES_MAX) -> Any
 
 
 def classes_member(dataset: Dataset) -> Member:
-    """classes.json: what the pixels of an export mean; `own_classes` reads it again."""
+    """classes.json: what the pixels of an export mean."""
     document: dict[str, Any] = {
         "format": CLASSES_FORMAT,
         "version": 1,
         "project": dataset.name,
         "commit_id": dataset.version,
         "pixels": "class ids; 0 is unlabelled",
-        "classes": [
-            {"id": one.id, "name": one.name, "color": one.hex_color, "parent_id": one.parent_id}
-            for one in dataset.classes
-        ],
+        "classes": [one.to_document() for one in dataset.classes],
     }
     if dataset.ontology is not None:
         document["ontology"] = dict(dataset.ontology)
@@ -379,18 +373,16 @@ def classes_member(dataset: Dataset) -> Member:
 
 
 def own_classes(source: Source, classes: ClassTable) -> dict[int, int] | None:
-    """Class id in the archive -> ours, by the archive's classes.json; None when it has none of ours.
-
-    0 is unlabelled. Raises FormatError for a classes.json that can't be read.
-    """
+    """Class id in the archive -> ours, by the archive's classes.json (0 is unlabelled); None when it has none of
+    ours. Raises FormatError for a classes.json that can't be read."""
     found = named(source, CLASSES_FILE)
     document = read_json(source, found) if found is not None else None
     if not isinstance(document, Mapping) or document.get("format") != CLASSES_FORMAT:
         return None
-    listed = document.get("classes")
+    listed = document["classes"] if isinstance(document.get("classes"), list) else []
     foreign = [
         (entry["id"], str(entry.get("name")))
-        for entry in (listed if isinstance(listed, list) else [])
+        for entry in listed
         if isinstance(entry, Mapping) and isinstance(entry.get("id"), int) and 0 < entry["id"] <= 65535
     ]
     return {0: 0, **classes.matched(foreign)}
