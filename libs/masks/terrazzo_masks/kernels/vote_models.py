@@ -84,11 +84,18 @@ def _offsets(
 
 
 @kernel
+def _copy(from_F: NDArray[np.float64], to_F: NDArray[np.float64]) -> None:
+    # As a loop: numba takes seconds to compile the assignment of a slice, and the words of its error.
+    for i in range(from_F.size):
+        to_F[i] = from_F[i]
+
+
+@kernel
 def _multiply_out(given_RJC: NDArray[np.float64], size: int, table_F: NDArray[np.float64]) -> None:
     """Fill the table with the product of a group's probabilities."""
     num_annotators, num_indices, num_padded = given_RJC.shape
     if size == 1:
-        table_F[:] = given_RJC.reshape(given_RJC.size)
+        _copy(given_RJC.reshape(given_RJC.size), table_F)
         return
     at = 0
     for r in range(0, num_annotators, 2):
@@ -105,7 +112,7 @@ def _add_up(counts_F: NDArray[np.float64], size: int, counts_RJC: NDArray[np.flo
     """Expected pixels of each annotator from those by group."""
     num_annotators, num_indices, num_padded = counts_RJC.shape
     if size == 1:
-        counts_RJC.reshape(counts_RJC.size)[:] = counts_F
+        _copy(counts_F, counts_RJC.reshape(counts_RJC.size))
         return
     counts_RJC[:] = 0.0
     at = 0

@@ -189,7 +189,8 @@ def _grown_slots(slots_S2: NDArray[np.uint64]) -> NDArray[np.uint64]:
             slot = (mixed ^ (mixed >> _HALF)) & mask
             while more_S2[slot, 0] != 0:
                 slot = (slot + _ONE) & mask
-            more_S2[slot] = slots_S2[taken]
+            more_S2[slot, 0] = slots_S2[taken, 0]
+            more_S2[slot, 1] = slots_S2[taken, 1]
     return more_S2
 
 
@@ -241,11 +242,11 @@ def count_tuples(
                     if num_tuples == pixels_T.size:
                         codes_TN, pixels_T, slots = _grown(codes_TN, pixels_T)
                         slot = _slot_of(code_N, codes_TN, slots)
-                    codes_TN[num_tuples] = code_N
+                    _copy(code_N, codes_TN[num_tuples])
                     slots[slot] = num_tuples
                     num_tuples += 1
                 last = slots[slot]
-                last_N[:] = code_N
+                _copy(code_N, last_N)
             pixels_T[last] += 1
             place_P[p] = base + last
     return place_P, agreed_B, codes_TN[:num_tuples].copy(), pixels_T[:num_tuples].copy()
@@ -281,6 +282,13 @@ def _equal(first_N: NDArray[np.uint64], second_N: NDArray[np.uint64]) -> bool:
 
 
 @kernel
+def _copy(code_N: NDArray[np.uint64], to_N: NDArray[np.uint64]) -> None:
+    # As a loop: numba takes seconds to compile the assignment of a slice, and the words of its error.
+    for n in range(code_N.size):
+        to_N[n] = code_N[n]
+
+
+@kernel
 def _slot_of(code_N: NDArray[np.uint64], codes_TN: NDArray[np.uint64], slots: NDArray[np.int32]) -> np.int64:
     """The slot that holds the code, or the free one where it belongs: linear probing, less than half full."""
     mixed = np.uint64(0)
@@ -300,12 +308,12 @@ def _grown(
     """The full table at twice its size, its codes hashed anew."""
     num_tuples = pixels_T.size
     more_codes_TN = np.zeros((2 * num_tuples, codes_TN.shape[1]), np.uint64)
-    more_codes_TN[:num_tuples] = codes_TN
     more_pixels_T = np.zeros(2 * num_tuples, np.int64)
-    more_pixels_T[:num_tuples] = pixels_T
     slots = np.full(8 * num_tuples, -1, np.int32)
     for t in range(num_tuples):
+        more_pixels_T[t] = pixels_T[t]
         slots[_slot_of(codes_TN[t], more_codes_TN, slots)] = t
+        _copy(codes_TN[t], more_codes_TN[t])
     return more_codes_TN, more_pixels_T, slots
 
 
