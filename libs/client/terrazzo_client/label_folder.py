@@ -10,6 +10,7 @@ do to git and DVC): they are kept in `.terrazzo-labels.json` in the folder.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -178,7 +179,7 @@ class LabelFolder:
         young_ns = time.time_ns() - _GRAIN_NS
         stats, files = {}, []
         for name in names:
-            with (self._folder / name).open("rb") as file:
+            with open(f"{self._folder}/{name}", "rb", buffering=0) as file:
                 stat = os.fstat(file.fileno())
                 stats[name] = (stat.st_size, stat.st_mtime_ns if stat.st_mtime_ns < young_ns else 0)
                 known = state.files.get(name)
@@ -194,10 +195,10 @@ class LabelFolder:
         skipped += [SkippedFile(file=name_of[row.file], reason=row.reason) for row in report.skipped]
 
     def _write(self, name: str, data: bytes) -> tuple[int, int]:
-        path = self._folder / name
-        with path.open("wb") as file:
-            file.write(data)
-            file.flush()
+        # Without Python's buffers and path objects: a checkout may write tens of thousands of files.
+        with open(f"{self._folder}/{name}", "wb", buffering=0) as file:
+            if file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, "no room for all of it", f"{self._folder}/{name}")
             stat = os.fstat(file.fileno())
         return stat.st_size, stat.st_mtime_ns
 

@@ -119,6 +119,10 @@ class Store(Protocol):
         """As `images_of`, the little that is asked of very many."""
         ...
 
+    def names_of(self, scope: Scope, sample_ids: Iterable[str]) -> dict[str, str]:
+        """The first name of each sample's image."""
+        ...
+
     def image_names(self, scope: Scope) -> Iterator[tuple[str, list[str]]]:
         """(sample id, its image's names) of all samples."""
         ...

@@ -22,6 +22,11 @@ class ScaleStore(Statements):
         rows = self._by_ids(query, c.sample_id, sample_ids)
         return {sample_id: Shown(*rest) for sample_id, *rest in rows}
 
+    def names_of(self, scope: Scope, sample_ids: Iterable[str]) -> dict[str, str]:
+        c = tables.images.c
+        query = sa.select(c.sample_id, c.names).where(*_mine(tables.images, scope))
+        return {sample_id: names[0] for sample_id, names in self._by_ids(query, c.sample_id, sample_ids)}
+
     def image_names(self, scope: Scope) -> Iterator[tuple[str, list[str]]]:
         c = tables.images.c
         query = sa.select(c.sample_id, c.names).where(*_mine(tables.images, scope))

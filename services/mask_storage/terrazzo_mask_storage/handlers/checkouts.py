@@ -30,7 +30,7 @@ def checkout(deps: Deps, scope: Scope, command: CheckoutCreate) -> Iterator[byte
     """
     with deps.uow.read() as store:
         commit_id, coming, gone = _changes(deps, store, scope, command)
-        names = {s: PurePosixPath(image.name).stem for s, image in store.images_of(scope, list(coming)).items()}
+        names = {s: PurePosixPath(name).stem for s, name in store.names_of(scope, coming).items()}
     entries = list(coming.values())
 
     def frames() -> Iterator[bytes]:
