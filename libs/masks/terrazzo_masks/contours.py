@@ -64,7 +64,7 @@ def boundary_f(
     Raises ShapeMismatch when the maps differ in size, UnsupportedMask when `class_ids` is empty, repeats an id or
     holds `ignore`, or the tolerance is negative or no number.
     """
-    from terrazzo_masks.kernels.points import window_points
+    from terrazzo_masks.kernels.points import places_of_runs, window_points
     from terrazzo_masks.kernels.runs import find_runs
 
     if not 0 <= tolerance < np.inf:
@@ -73,8 +73,13 @@ def boundary_f(
     reach_px = tolerance if tolerance >= 1 else float(np.ceil(tolerance * np.linalg.norm(truth_HW.shape)))
     num_classes = len(class_ids)
     place_of = index_table(class_ids, absent=num_classes)
-    true_first, true_y, true_x = window_points(truth_HW, *find_runs(truth_HW), place_of, num_classes)
-    pred_first, pred_y, pred_x = window_points(pred_HW, *find_runs(pred_HW), place_of, num_classes)
+    found = []
+    for labels_HW in (truth_HW, pred_HW):
+        runs = find_runs(labels_HW)
+        place_R = places_of_runs(labels_HW, *runs, place_of)
+        found.append(window_points(*runs, place_R, labels_HW.shape[1], num_classes))
+    (true_first, true_y, true_x), (pred_first, pred_y, pred_x) = found
+    square_Q = np.empty(max(true_y.size, pred_y.size))
     scores = np.full(num_classes, np.nan)
     for k, class_id in enumerate(class_ids):
         true_slice, pred_slice = (slice(*first[k : k + 2]) for first in (true_first, pred_first))
@@ -83,8 +88,8 @@ def boundary_f(
             (pred_y[pred_slice], pred_x[pred_slice]),
         )
         if true_points[0].size and pred_points[0].size:
-            precision = _share_within(reach_px, pred_points, true_points)
-            recall = _share_within(reach_px, true_points, pred_points)
+            precision = _share_within(reach_px, pred_points, true_points, square_Q)
+            recall = _share_within(reach_px, true_points, pred_points, square_Q)
             scores[k] = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
         elif true_points[0].size or pred_points[0].size:
             scores[k] = 0.0
@@ -96,11 +101,11 @@ def boundary_f(
 Points = tuple[NDArray[np.int32], NDArray[np.int32]]
 
 
-def _share_within(reach_px: float, points: Points, others: Points) -> float:
-    """Share of the points that have one of the others within `reach_px`."""
-    from terrazzo_masks.kernels.points import nearest_squares
+def _share_within(reach_px: float, points: Points, others: Points, square_Q: NDArray[np.float64]) -> float:
+    """Share of the points that have one of the others within `reach_px`; `square_Q` is room to work in."""
+    from terrazzo_masks.kernels.nearest import nearest_squares
 
-    square_Q = np.empty(points[0].size)
+    square_Q = square_Q[: points[0].size]
     enough = float(np.floor(reach_px**2))  # squared distances are whole numbers
     nearest_squares(*points, *others, 1.0, 1.0, enough + 1, enough, square_Q)
     return np.count_nonzero(square_Q <= enough) / square_Q.size

@@ -27,6 +27,8 @@ def judged_pair(
     require_pair(truth_HW, pred_HW, class_ids, ignore)
     dtype = np.result_type(truth_HW, pred_HW)
     truth_HW, pred_HW = np.ascontiguousarray(truth_HW, dtype), np.ascontiguousarray(pred_HW, dtype)
+    if ignore < truth_HW.min():  # most often 0 is ignored, and there is none
+        return truth_HW, pred_HW
     ignored_HW = truth_HW == ignore
     if ignored_HW.any():
         pred_HW = np.where(ignored_HW, truth_HW, pred_HW)
