@@ -26,6 +26,7 @@ def boundary_iou(
     `class_ids` is empty, repeats an id or holds `ignore`.
     """
     from terrazzo_masks.kernels.bands import count_bands
+    from terrazzo_masks.kernels.points import places_of_runs
     from terrazzo_masks.kernels.runs import find_runs
 
     truth_HW, pred_HW = judged_pair(truth_HW, pred_HW, class_ids, ignore)
@@ -34,8 +35,16 @@ def boundary_iou(
     num_classes = len(class_ids)
     counts_K3 = np.zeros((num_classes + 1, 3), np.int64)
     place_of = index_table(class_ids, absent=num_classes)
-    runs = (truth_HW, *find_runs(truth_HW), pred_HW, *find_runs(pred_HW))
-    count_bands(*runs, min(distance_px, height + width), place_of, counts_K3)
+    truth_runs, pred_runs = find_runs(truth_HW), find_runs(pred_HW)
+    count_bands(
+        *truth_runs,
+        places_of_runs(truth_HW, *truth_runs, place_of),
+        *pred_runs,
+        places_of_runs(pred_HW, *pred_runs, place_of),
+        width,
+        min(distance_px, height + width),
+        counts_K3,
+    )
     both = counts_K3[:num_classes, 2]
     union = counts_K3[:num_classes, 0] + counts_K3[:num_classes, 1] - both
     scores: NDArray[np.float64] = np.full(num_classes, np.nan)

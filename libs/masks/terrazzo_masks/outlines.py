@@ -35,7 +35,7 @@ def polygons(labels_HW: LabelMap, tolerance_px: float = 0.0) -> list[Polygon]:
         raise UnsupportedMask(f"a tolerance is a number of 0 or more, not {tolerance_px}")
     regions = find_regions(labels_HW, connectivity=4)
     height, width = labels_HW.shape
-    framed = np.zeros((height + 2, width + 2), labels_HW.dtype)
+    framed = np.zeros((height + 2, width + 2), np.uint16)
     framed[1:-1, 1:-1] = labels_HW
     corner_V2, node_V, first_M1, region_M = trace_rings(
         framed, regions.row_H1, regions.start_R, regions.region_R, tolerance_px > 0

@@ -1,127 +1,180 @@
 """Inner boundary bands of two label maps, all classes in one pass.
 
 A pixel is inside its region, and not in the band, where the (2d+1) x (2d+1) square around it is of its class. In a
-row that is a run of 2d+1 pixels; down the rows it is 2d+1 rows whose runs agree. So each row needs the columns d
-or more from the ends of their run, and each column the row since which it has been such a one, of the same class.
-
-The loops along a row stand alone, on slices: so the compiler makes vector code of them.
+row that is a run of 2d+1 pixels: a core holds the pixels d or more from the ends of their run. Down the rows it is
+2d+1 rows whose cores agree. From row to row few columns change, so only those are looked at: `since` says since
+which row a column is in a core of one class, the band is left 2d rows later if that still holds.
 """
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks.native import kernel
+from terrazzo_masks.native import kernel, lean
+
+NONE = -1
 
 
-@kernel
-def go_on(core_X: NDArray[np.int32], since_X: NDArray[np.int32], label: np.int32, y: np.int32) -> None:
-    """These columns are of class `label` in row y."""
-    for x in range(core_X.size):
-        since_X[x] = since_X[x] if core_X[x] == label else y
-    core_X[:] = label
-
-
-@kernel
-def mark_cores(
-    labels_HW: NDArray[Any],
+@lean
+def core_at(
     row_H1: NDArray[np.int64],
     start_R: NDArray[np.int32],
+    place_R: NDArray[np.int32],
     y: int,
+    run: int,
     distance: int,
-    core_W: NDArray[np.int32],
-    since_W: NDArray[np.int32],
-) -> None:
-    """Go on to row y: `core_W` is the class of the columns d or more from the ends of their run, -1 elsewhere;
-    `since_W` the row since which it is that class."""
-    width = core_W.size
-    at = 0
-    for run in range(row_H1[y], row_H1[y + 1]):
+    width: int,
+) -> tuple[int, int, int, int]:
+    """(first run from `run` on in row y that has a core, its first column, the one after its last, its place).
+
+    The core begins and ends with the row where there is none any more."""
+    while run < row_H1[y + 1]:
         first = start_R[run] + distance
         end = (start_R[run + 1] if run + 1 < row_H1[y + 1] else width) - distance
         if first < end:
-            core_W[at:first] = -1
-            go_on(core_W[first:end], since_W[first:end], np.int32(labels_HW[y, first]), np.int32(y))
-            at = end
-    core_W[at:] = -1
+            return run, first, end, place_R[run]
+        run += 1
+    return run, width, width, NONE
 
 
-@kernel
-def mark_band(
-    core_W: NDArray[np.int32], since_W: NDArray[np.int32], since_max: np.int32, band_W: NDArray[np.uint8]
+@lean
+def go_on(
+    row_H1: NDArray[np.int64],
+    start_R: NDArray[np.int32],
+    place_R: NDArray[np.int32],
+    y: int,
+    distance: int,
+    leaving: bool,
+    since_W: NDArray[np.int32],
+    band_W: NDArray[np.uint8],
 ) -> None:
-    """1 in the columns that have not been of one class since row `since_max`, 0 in the others."""
-    for x in range(band_W.size):
-        band_W[x] = (since_W[x] > since_max) | (core_W[x] < 0)
+    """Where the cores of rows y - 1 and y differ the band begins anew, since row y; or, when `leaving`, it ends
+    there, where y is still the row since which the column is in one core."""
+    width = since_W.size
+    run, first, end, place = core_at(row_H1, start_R, place_R, y, row_H1[y], distance, width)
+    before = max(0, y - 1)
+    old_run = row_H1[before] if y else row_H1[1]  # above the first row there is no core
+    old_run, old_first, old_end, old_place = core_at(row_H1, start_R, place_R, before, old_run, distance, width)
+    x = 0
+    while x < width:
+        inside, was_inside = first <= x, old_first <= x
+        until = min(end if inside else first, old_end if was_inside else old_first)
+        if inside != was_inside or (inside and place != old_place):
+            if not leaving:
+                for column in range(x, until):
+                    since_W[column] = y
+                    band_W[column] = 1
+            elif inside:
+                for column in range(x, until):
+                    if since_W[column] == y:
+                        band_W[column] = 0
+        x = until
+        if x >= end and x < width:
+            run, first, end, place = core_at(row_H1, start_R, place_R, y, run + 1, distance, width)
+        if x >= old_end and x < width:
+            old_run, old_first, old_end, old_place = core_at(
+                row_H1, start_R, place_R, before, old_run + 1, distance, width
+            )
 
 
-@kernel
-def count_both(truth_band_X: NDArray[np.uint8], pred_band_X: NDArray[np.uint8]) -> tuple[int, int, int]:
-    """(pixels in the first, in the second, in both)."""
+@lean
+def sum_of_bytes(word: np.uint64) -> int:
+    pairs = (word & np.uint64(0x00FF00FF00FF00FF)) + ((word >> np.uint64(8)) & np.uint64(0x00FF00FF00FF00FF))
+    return int((pairs * np.uint64(0x0001000100010001)) >> np.uint64(48))
+
+
+@lean
+def count_both(
+    truth_band_W: NDArray[np.uint8],
+    pred_band_W: NDArray[np.uint8],
+    truth_words: NDArray[np.uint64],
+    pred_words: NDArray[np.uint64],
+    first: int,
+    end: int,
+) -> tuple[int, int, int]:
+    """(columns from `first` to `end` in the first band, in the second, in both); 8 columns at a time.
+
+    The words are views of the bands."""
     num_true, num_pred, num_both = 0, 0, 0
-    for x in range(truth_band_X.size):
-        num_true += truth_band_X[x]
-        num_pred += pred_band_X[x]
-        num_both += truth_band_X[x] & pred_band_X[x]
+    head = min(end, (first + 7) >> 3 << 3)
+    word, words_end = head >> 3, end >> 3
+    for x in range(first, head):
+        num_true += truth_band_W[x]
+        num_pred += pred_band_W[x]
+        num_both += truth_band_W[x] & pred_band_W[x]
+    while word < words_end:
+        until = min(words_end, word + 255)  # each byte of a sum of 255 words is below 256
+        sum_true, sum_pred, sum_both = np.uint64(0), np.uint64(0), np.uint64(0)
+        for i in range(word, until):
+            sum_true += truth_words[i]
+            sum_pred += pred_words[i]
+            sum_both += truth_words[i] & pred_words[i]
+        num_true += sum_of_bytes(sum_true)
+        num_pred += sum_of_bytes(sum_pred)
+        num_both += sum_of_bytes(sum_both)
+        word = until
+    for x in range(max(head, words_end << 3), end):
+        num_true += truth_band_W[x]
+        num_pred += pred_band_W[x]
+        num_both += truth_band_W[x] & pred_band_W[x]
     return num_true, num_pred, num_both
 
 
 @kernel
 def count_bands(
-    truth_HW: NDArray[Any],
     truth_row_H1: NDArray[np.int64],
     truth_start_R: NDArray[np.int32],
-    pred_HW: NDArray[Any],
+    truth_place_R: NDArray[np.int32],
     pred_row_H1: NDArray[np.int64],
     pred_start_R: NDArray[np.int32],
+    pred_place_R: NDArray[np.int32],
+    width: int,
     distance: int,
-    place_of: NDArray[np.int64],
     counts_K3: NDArray[np.int64],
 ) -> None:
     """Add to the counts of each class the pixels in truth's band, in the prediction's band, and in both.
 
-    `place_of` turns ids into rows of `counts_K3`.
+    The place of a run is its class's row in `counts_K3`.
     """
-    height, width = truth_HW.shape
-    truth_core_W, truth_since_W = np.full(width, -1, np.int32), np.zeros(width, np.int32)
-    pred_core_W, pred_since_W = np.full(width, -1, np.int32), np.zeros(width, np.int32)
-    truth_band_W, pred_band_W = np.ones(width, np.uint8), np.ones(width, np.uint8)
+    height = truth_row_H1.size - 1
+    truth_since_W, pred_since_W = np.zeros(width, np.int32), np.zeros(width, np.int32)
+    truth_band_W8, pred_band_W8 = np.ones((width + 7) // 8 * 8, np.uint8), np.ones((width + 7) // 8 * 8, np.uint8)
+    truth_words, pred_words = truth_band_W8.view(np.uint64), pred_band_W8.view(np.uint64)
     for below in range(height + distance):
-        # Row `below` is the last that the squares around row y reach.
-        y = below - distance
+        # Row `below` is the last that the squares around row y reach, `above` the first.
+        y, above = below - distance, below - 2 * distance
         if below < height:
-            mark_cores(truth_HW, truth_row_H1, truth_start_R, below, distance, truth_core_W, truth_since_W)
-            mark_cores(pred_HW, pred_row_H1, pred_start_R, below, distance, pred_core_W, pred_since_W)
+            go_on(truth_row_H1, truth_start_R, truth_place_R, below, distance, False, truth_since_W, truth_band_W8)
+            go_on(pred_row_H1, pred_start_R, pred_place_R, below, distance, False, pred_since_W, pred_band_W8)
+            if above >= 0:
+                go_on(
+                    truth_row_H1, truth_start_R, truth_place_R, above, distance, True, truth_since_W, truth_band_W8
+                )
+                go_on(pred_row_H1, pred_start_R, pred_place_R, above, distance, True, pred_since_W, pred_band_W8)
+        elif below == height:
+            truth_band_W8[:] = 1
+            pred_band_W8[:] = 1
         if y < 0:
             continue
-        if distance <= y and below < height:
-            mark_band(truth_core_W, truth_since_W, np.int32(y - distance), truth_band_W)
-            mark_band(pred_core_W, pred_since_W, np.int32(y - distance), pred_band_W)
-        else:
-            truth_band_W[:] = 1
-            pred_band_W[:] = 1
-        truth_run, truth_end = truth_row_H1[y], truth_row_H1[y + 1]
-        pred_run, pred_end = pred_row_H1[y], pred_row_H1[y + 1]
+        run, run_end = truth_row_H1[y], truth_row_H1[y + 1]
+        other, other_end = pred_row_H1[y], pred_row_H1[y + 1]
         x = 0
         while x < width:
-            truth_until = truth_start_R[truth_run + 1] if truth_run + 1 < truth_end else width
-            pred_until = pred_start_R[pred_run + 1] if pred_run + 1 < pred_end else width
-            until = min(truth_until, pred_until)
-            true_place, pred_place = place_of[truth_HW[y, x]], place_of[pred_HW[y, x]]
-            num_true, num_pred, num_both = count_both(truth_band_W[x:until], pred_band_W[x:until])
-            counts_K3[true_place, 0] += num_true
-            counts_K3[pred_place, 1] += num_pred
-            if true_place == pred_place:
-                counts_K3[true_place, 2] += num_both
-            truth_run += truth_until == until
-            pred_run += pred_until == until
+            run_until = truth_start_R[run + 1] if run + 1 < run_end else width
+            other_until = pred_start_R[other + 1] if other + 1 < other_end else width
+            until = min(run_until, other_until)
+            place, other_place = truth_place_R[run], pred_place_R[other]
+            num_true, num_pred, num_both = count_both(
+                truth_band_W8, pred_band_W8, truth_words, pred_words, x, until
+            )
+            counts_K3[place, 0] += num_true
+            counts_K3[other_place, 1] += num_pred
+            if place == other_place:
+                counts_K3[place, 2] += num_both
+            run += run_until == until
+            other += other_until == until
             x = until
 
 
 def warm() -> None:
-    row_H1, start_R = np.array([0, 1]), np.zeros(1, np.int32)
-    for dtype in (np.uint8, np.uint16):
-        map_HW = np.zeros((1, 1), dtype)
-        place_of, counts_K3 = np.zeros(65536, np.int64), np.zeros((1, 3), np.int64)
-        count_bands(map_HW, row_H1, start_R, map_HW, row_H1, start_R, 1, place_of, counts_K3)
+    row_H1, start_R, place_R = np.array([0, 1]), np.zeros(1, np.int32), np.zeros(1, np.int32)
+    count_bands(row_H1, start_R, place_R, row_H1, start_R, place_R, 1, 1, np.zeros((1, 3), np.int64))

@@ -27,7 +27,7 @@ def run_at(row_H1: NDArray[np.int64], start_R: NDArray[np.int32], y: int, x: int
 
 
 @kernel
-def is_node(framed: NDArray[Any], y: int, x: int) -> bool:
+def is_node(framed: NDArray[np.uint16], y: int, x: int) -> bool:
     """Lines of three or more regions meet in corner (y, x), two cross there, or it is a corner of the image."""
     a, b, c, d = framed[y, x], framed[y, x + 1], framed[y + 1, x], framed[y + 1, x + 1]
     lines = int(a != b) + int(b != d) + int(d != c) + int(c != a)
@@ -37,7 +37,7 @@ def is_node(framed: NDArray[Any], y: int, x: int) -> bool:
 
 @kernel
 def trace_rings(
-    framed: NDArray[Any],
+    framed: NDArray[np.uint16],
     row_H1: NDArray[np.int64],
     start_R: NDArray[np.int32],
     region_R: NDArray[np.int32],
@@ -96,7 +96,7 @@ def trace_rings(
 
 @kernel
 def walk_ring(
-    framed: NDArray[Any],
+    framed: NDArray[np.uint16],
     row_H1: NDArray[np.int64],
     start_R: NDArray[np.int32],
     region_R: NDArray[np.int32],
@@ -282,9 +282,9 @@ def fill_row(row_W: NDArray[Any], class_id: int, col_X: NDArray[np.int32], insid
 
 def warm() -> None:
     row_H1, start_R, region_R = np.array([0, 1]), np.zeros(1, np.int32), np.zeros(1, np.int32)
-    rings = np.array([0, 1])
+    framed = np.zeros((3, 3), np.uint16)
+    framed[1, 1] = 1
+    corner_V2, _, first_M1, _ = trace_rings(framed, row_H1, start_R, region_R, False)
     for dtype in (np.uint8, np.uint16):
-        framed = np.zeros((3, 3), dtype)
-        framed[1, 1] = 1
-        corner_V2, _, first_M1, _ = trace_rings(framed, row_H1, start_R, region_R, False)
-        paint_polygons(framed, np.ones(1, dtype), rings, first_M1, corner_V2.astype(np.float64))
+        labels_HW, class_P = np.zeros((3, 3), dtype), np.ones(1, dtype)
+        paint_polygons(labels_HW, class_P, np.array([0, 1]), first_M1, corner_V2.astype(np.float64))
