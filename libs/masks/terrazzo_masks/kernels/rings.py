@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks.native import kernel
+from terrazzo_masks.native import kernel, lean
 
 EAST, SOUTH, WEST = 0, 1, 2
 
 
-@kernel
+@lean
 def run_at(row_H1: NDArray[np.int64], start_R: NDArray[np.int32], y: int, x: int) -> int:
     """The run that pixel (y, x) lies in."""
     first, last = row_H1[y], row_H1[y + 1] - 1
@@ -26,7 +26,7 @@ def run_at(row_H1: NDArray[np.int64], start_R: NDArray[np.int32], y: int, x: int
     return int(first)
 
 
-@kernel
+@lean
 def is_node(framed: NDArray[np.uint16], y: int, x: int) -> bool:
     """Lines of three or more regions meet in corner (y, x), two cross there, or it is a corner of the image."""
     a, b, c, d = framed[y, x], framed[y, x + 1], framed[y + 1, x], framed[y + 1, x + 1]
@@ -54,6 +54,7 @@ def trace_rings(
     corner_V2, node_V = np.empty((1024, 2), np.int32), np.empty(1024, np.bool_)
     first_M, region_M = np.empty(256, np.int64), np.empty(256, np.int32)
     num, num_rings = 0, 0
+    state = np.empty(4, np.int64)
     for y in range(height):
         above, above_end = (row_H1[y - 1], row_H1[y]) if y else (0, 0)
         for run in range(row_H1[y], row_H1[y + 1]):
@@ -70,7 +71,8 @@ def trace_rings(
                         first_M, region_M = grown(first_M), grown(region_M)
                     first_M[num_rings], region_M[num_rings] = num, region_R[run]
                     num_rings += 1
-                    corner_V2, node_V, num = walk_ring(
+                    state[0], state[1], state[2], state[3] = y, x, EAST, num
+                    while not walk_ring(
                         framed,
                         row_H1,
                         start_R,
@@ -82,8 +84,10 @@ def trace_rings(
                         seen_HW,
                         corner_V2,
                         node_V,
-                        num,
-                    )
+                        state,
+                    ):
+                        corner_V2, node_V = grown_pairs(corner_V2), grown(node_V)
+                    num = state[3]
                 x = until
     first_M[num_rings] = num
     return (
@@ -94,7 +98,7 @@ def trace_rings(
     )
 
 
-@kernel
+@lean
 def walk_ring(
     framed: NDArray[np.uint16],
     row_H1: NDArray[np.int64],
@@ -107,18 +111,17 @@ def walk_ring(
     seen_HW: NDArray[np.uint8],
     corner_V2: NDArray[np.int32],
     node_V: NDArray[np.bool_],
-    num: int,
-) -> tuple[NDArray[np.int32], NDArray[np.bool_], int]:
-    """Write the ring that goes east from a corner; (vertices and nodes, in larger arrays if need be, how many).
+    state: NDArray[np.int64],
+) -> bool:
+    """Write the ring that goes east from its first corner; False when the arrays are full before it is closed.
 
+    `state` is where the walk begins and where it is then to go on: y, x, direction, vertices written.
     Turn left where the region goes on there, else straight on, else right. Where the region touches itself in a
     corner that makes two rings that share a vertex, rather than one that passes it twice.
     """
     label = framed[first_y + 1, first_x + 1]
-    y, x, direction = first_y, first_x, EAST
-    while True:
-        if num >= node_V.size:
-            corner_V2, node_V = grown_pairs(corner_V2), grown(node_V)
+    y, x, direction, num = state[0], state[1], state[2], state[3]
+    while num < node_V.size:
         corner_V2[num, 0], corner_V2[num, 1] = x, y
         node_V[num] = with_nodes and is_node(framed, y, x)
         num += 1
@@ -146,10 +149,13 @@ def walk_ring(
                 break
         direction = heading
         if y == first_y and x == first_x and direction == EAST:
-            return corner_V2, node_V, num
+            state[3] = num
+            return True
+    state[0], state[1], state[2], state[3] = y, x, direction, num
+    return False
 
 
-@kernel
+@lean
 def is_of_region(
     row_H1: NDArray[np.int64],
     start_R: NDArray[np.int32],
@@ -222,14 +228,14 @@ def paint_polygons(
         place_H2[top : bottom + 2] = 0
 
 
-@kernel
+@lean
 def rows_between(y0: float, y1: float, height: int) -> tuple[int, int]:
     """Rows (first, after the last) whose centres an edge from y0 to y1 crosses, either way round."""
     low, high = min(max(min(y0, y1), 0.0), float(height)), min(max(max(y0, y1), 0.0), float(height))
     return int(np.ceil(low - 0.5)), int(np.ceil(high - 0.5))
 
 
-@kernel
+@lean
 def cross_rows(
     xy_V2: NDArray[np.float64],
     v: int,
@@ -254,7 +260,7 @@ def cross_rows(
         place_H2[row + 1] += 1
 
 
-@kernel
+@lean
 def fill_row(row_W: NDArray[Any], class_id: int, col_X: NDArray[np.int32], inside_W1: NDArray[np.uint8]) -> None:
     """Fill from every other crossing to the next; `inside_W1` is zeros, and zeros again afterwards."""
     num = col_X.size
