@@ -6,7 +6,7 @@ A list of points is sorted by rows, and by columns within a row.
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks.native import kernel
+from terrazzo_masks.native import kernel, lean
 
 CELL_SHIFT = 4  # cells of 16 x 16 pixels
 BEYOND = 2**40  # farther than any row: its square is a number too
@@ -43,7 +43,7 @@ def link_columns(
     return first_X, next_P
 
 
-@kernel
+@lean
 def envelope(
     y: int,
     left: int,
@@ -85,14 +85,14 @@ def envelope(
     return num
 
 
-@kernel
+@lean
 def away_from_cells(y: int, top: int, row: int) -> int:
     """Rows from y to the nearest one of a row of cells."""
     start = top + (row << CELL_SHIFT)
     return max(0, start - y, y - start - (1 << CELL_SHIFT) + 1)
 
 
-@kernel
+@lean
 def nearest_in_cells(
     y: int,
     x: int,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks.native import kernel
+from terrazzo_masks.native import kernel, lean
 
 
 @kernel
@@ -23,7 +23,7 @@ def places_of_runs(
     return place_R
 
 
-@kernel
+@lean
 def mark_below(
     row_H1: NDArray[np.int64],
     start_R: NDArray[np.int32],
@@ -50,7 +50,7 @@ def mark_below(
         x = until
 
 
-@kernel
+@lean
 def mark_changes(
     row_H1: NDArray[np.int64], start_R: NDArray[np.int32], y: int, both_sides: bool, flag_W: NDArray[np.uint8]
 ) -> None:
@@ -177,7 +177,7 @@ def window_points(
     return by_class(place_P, y_P, x_P, num, num_classes)
 
 
-@kernel
+@lean
 def first_byte(flags: np.uint64) -> int:
     """The lowest byte that is 1, of eight that are 0 or 1."""
     ones = np.uint64(0x0101010101010101)
@@ -185,7 +185,7 @@ def first_byte(flags: np.uint64) -> int:
     return int(((below & ones) * ones) >> np.uint64(56))
 
 
-@kernel
+@lean
 def run_until(start_R: NDArray[np.int32], run: int, end: int, x: int) -> int:
     """The run of column x, or the row's last: `run` or one after it, before `end`."""
     while run + 1 < end and start_R[run + 1] <= x:
