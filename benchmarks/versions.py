@@ -99,6 +99,7 @@ class Keeper:
     first: Callable[[], None]
     again: Callable[[], None]
     between: Callable[[], None]
+    names: Callable[[], None]
     back: Callable[[], None]
     forth: Callable[[], None]
     seconds: dict[str, list[float]] = field(default_factory=dict)
@@ -149,7 +150,7 @@ class Trial:
                 keeper.timed("again")
                 keeper.added.append(self._bytes_of(keeper)[0] - before[0])
                 keeper.sizes.append(self._bytes_of(keeper)[1] - before[1])
-                for what in ("between", "back", "forth"):
+                for what in ("between", "names", "back", "forth"):
                     keeper.timed(what)
         self._whole(say)
         self.world.close()
@@ -206,11 +207,15 @@ class Trial:
             self.world.forget()
             assert client.datasets.diff(SCOPE.project_id, *commits[-2:]).num_changed > 0
 
+        def name() -> None:
+            self.world.forget()
+            assert client.datasets.diff(SCOPE.project_id, *commits[-2:], pixels=False).num_changed > 0
+
         def go(place: int) -> None:
             self.world.forget()
             labels.checkout(commits[place])
 
-        return Keeper("Terrazzo", place / "labels", [], add, add, compare, lambda: go(-2), lambda: go(-1))
+        return Keeper("Terrazzo", place / "labels", [], add, add, compare, name, lambda: go(-2), lambda: go(-1))
 
     def _git(self) -> Keeper:
         place = self._root / "git"
@@ -227,6 +232,7 @@ class Trial:
             add,
             add,
             lambda: _run(place, "git", "diff", "--stat", "HEAD~1", "HEAD"),
+            lambda: _run(place, "git", "diff", "--name-only", "HEAD~1", "HEAD"),
             lambda: _run(place, "git", "checkout", "-q", "HEAD~1"),
             lambda: _run(place, "git", "checkout", "-q", "main"),
         )
@@ -256,6 +262,7 @@ class Trial:
             add,
             add,
             lambda: _run(place, *dvc, "diff", "HEAD~1", "HEAD"),
+            lambda: _run(place, *dvc, "diff", "HEAD~1", "HEAD"),
             lambda: go("HEAD~1"),
             lambda: go("main"),
         )
@@ -268,12 +275,14 @@ class Trial:
         for peer, what, name, target in (
             (dvc, "first", "first version", 1.0),
             (dvc, "again", "second version", 10.0),
-            (dvc, "between", "diff of two versions", 50.0),
+            (dvc, "names", "diff of two versions, names", 50.0),
+            (dvc, "between", "diff of two versions, pixels", 50.0),
             (git, "again", "second version", 1.0),
             (git, "back", "checkout of the version before", 1.0),
         ):
             said = {
                 "first": "taken once",
+                "names": "which samples, which files; ours over REST, caches empty",
                 "between": "ours with pixels and class flows, caches empty; DVC names files",
             }.get(what, note)
             label = f"{name} of {self._num:,} files"

@@ -248,6 +248,22 @@ def test_diff_and_blame_agree_with_the_history(world: World, steps, pixel) -> No
             assert blame["commit_id"] == history[origin][0]
 
 
+def test_a_diff_of_names_says_which_samples_differ_and_reads_no_mask(world: World) -> None:
+    samples = [world.sample(seed) for seed in range(3)]
+    one, two = world.put(plain(1)), world.put(plain(2))
+    world.stage(dict.fromkeys(samples, one))
+    base = world.commit()["commit_id"]
+    world.stage({samples[0]: two, samples[1]: None})
+    head = world.commit()["commit_id"]
+    whole = world.dataset("diff", base=base, head=head)
+    names = world.dataset("diff", base=base, head=head, pixels=False)
+    assert (names["num_changed"], names["num_removed"], names["changed_pixels"], names["flow"]) == (1, 1, None, [])
+    assert [(s["sample_id"], s["change"], s["new_mask_id"]) for s in names["samples"]] == [
+        (s["sample_id"], s["change"], s["new_mask_id"]) for s in whole["samples"]
+    ]
+    assert all(s["changed_pixels"] is None and not s["flow"] for s in names["samples"])
+
+
 def test_diff_pages_its_samples_and_keeps_its_totals(world: World) -> None:
     samples = [world.sample(seed) for seed in range(5)]
     one, two = world.put(plain(1)), world.put(plain(2))

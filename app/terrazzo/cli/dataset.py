@@ -86,6 +86,9 @@ def diff(
     head: Annotated[str, typer.Argument(help="To this one.")] = "main",
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many samples to list.")] = 50,
     picture: Annotated[Path | None, typer.Option(help="Draw the class-to-class flow to this PNG file.")] = None,
+    names_only: Annotated[
+        bool, typer.Option("--names-only", help="Which samples; no pixels are compared.")
+    ] = False,
     url: UrlOption = None,
     key: KeyOption = None,
     data_dir: DataOption = DEFAULT_DATA_DIR,
@@ -93,7 +96,7 @@ def diff(
 ) -> None:
     """Which samples changed, how many pixels, from which class to which."""
     with connect(url, key, data_dir) as client:
-        view = client.datasets.diff(project_id, base=base, head=head, page_size=limit)
+        view = client.datasets.diff(project_id, base=base, head=head, page_size=limit, pixels=not names_only)
         if picture is not None and view.flow:
             from terrazzo.flow_picture import write_flow_png
 
@@ -103,16 +106,15 @@ def diff(
     if as_json:
         print_json(view)
         return
-    typer.echo(
-        f"{view.num_added} added, {view.num_removed} removed, {view.num_changed} changed; "
-        f"{view.changed_pixels:,} pixels"
-    )
+    pixels = "" if view.changed_pixels is None else f"; {view.changed_pixels:,} pixels"
+    typer.echo(f"{view.num_added} added, {view.num_removed} removed, {view.num_changed} changed{pixels}")
     for row in view.flow:
         typer.echo(f"  class {row.from_class} -> {row.to_class}: {row.pixels:,} px")
     if picture is not None:
         typer.echo(f"  {picture}" if view.flow else "  no pixel changed its class: there is nothing to draw")
     for sample in view.samples:
-        typer.echo(f"  {sample.change:8} {sample.name}  {sample.changed_pixels:,} px")
+        pixels = "" if sample.changed_pixels is None else f"  {sample.changed_pixels:,} px"
+        typer.echo(f"  {sample.change:8} {sample.name}{pixels}")
 
 
 @app.command()

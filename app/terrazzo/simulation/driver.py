@@ -349,6 +349,7 @@ def _change_of(admin: TerrazzoClient, project_id: str, rounds: list[RoundSummary
     for (base_round, base), (head_round, head) in ((made[-2], made[-1]), (made[0], made[-1])):
         view = admin.datasets.diff(project_id, base, head, page_size=1)
         flow = [[row.from_class, row.to_class, row.pixels] for row in view.flow]
+        assert view.changed_pixels is not None, "pixels were asked for"
         found = Change(base_round, head_round, view.num_added, view.num_changed, view.changed_pixels, flow)
         if flow:
             break

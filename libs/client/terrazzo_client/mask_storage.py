@@ -309,9 +309,13 @@ class Datasets(Merging):
         *,
         cursor: str | None = None,
         page_size: int | None = None,
+        pixels: bool = True,
     ) -> DiffView:
-        """What changed from `base` to `head`, pixel by pixel: totals over all, and one page of samples."""
-        params = {"base": base, "head": head, "cursor": cursor, "limit": page_size}
+        """What changed from `base` to `head`, pixel by pixel: totals over all, and one page of samples.
+
+        Without `pixels`: which samples differ, and nothing of their pixels. That is quick at any size.
+        """
+        params = {"base": base, "head": head, "cursor": cursor, "limit": page_size, "pixels": pixels}
         return self._connection.read(path_of("datasets", project_id, "diff"), DiffView, params)
 
     def diff_samples(self, project_id: str, base: str, head: str) -> Iterator[SampleDiff]:

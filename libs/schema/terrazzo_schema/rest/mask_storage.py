@@ -170,7 +170,7 @@ class SampleDiff(View):
     change: Literal["added", "removed", "changed"]
     old_mask_id: str | None
     new_mask_id: str | None
-    changed_pixels: int
+    changed_pixels: int | None = Field(description="null: pixels were not asked for")
     flow: list[Flow]
 
 
@@ -180,7 +180,7 @@ class DiffView(View):
     num_added: int
     num_removed: int
     num_changed: int
-    changed_pixels: int
+    changed_pixels: int | None = Field(description="null: pixels were not asked for")
     flow: list[Flow] = Field(description="from class, to class, pixels; over changed samples")
     samples: list[SampleDiff]
     next_cursor: str | None = None

@@ -36,10 +36,11 @@ def diff(
     request: Request,
     cursor: Cursor = None,
     limit: edge.Limit = 100,
+    pixels: Annotated[bool, Query(description="false: which samples differ, and nothing of their pixels")] = True,
 ) -> DiffView:
     """What changed from `base` to `head`: totals over all samples, and a page of them by sample id."""
     cache: diffs.DiffCache = request.app.state.diffs
-    return diffs.diff(deps, cache, scope_of(caller, project_id), base, head, cursor, limit)
+    return diffs.diff(deps, cache, scope_of(caller, project_id), base, head, cursor, limit, pixels=pixels)
 
 
 @router.get("/{project_id}/blame/{sample_id}", operation_id="blame", responses=problems(401, 403, 404, 422))

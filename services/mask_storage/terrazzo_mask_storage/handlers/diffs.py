@@ -45,11 +45,20 @@ class DiffCache:
 
 
 def diff(
-    deps: Deps, cache: DiffCache, scope: Scope, base_ref: str, head_ref: str, cursor: str | None, limit: int
+    deps: Deps,
+    cache: DiffCache,
+    scope: Scope,
+    base_ref: str,
+    head_ref: str,
+    cursor: str | None,
+    limit: int,
+    *,
+    pixels: bool = True,
 ) -> DiffView:
     """Totals over all samples that differ, and a page of them by sample id.
 
     Pixels are those of samples that both versions have; an added or removed sample counts as a sample alone.
+    Without `pixels` no mask is read: the trees say which samples differ.
     """
     counts = {"added": 0, "removed": 0, "changed": 0}
     changed_pixels = 0
@@ -60,24 +69,25 @@ def diff(
         read = reader(store, deps.packs, scope.organisation_id)
         differing = versions.compare(base.tree_id, head.tree_id, read.node, read.prefetch)
         for pairs in iter(lambda: list(islice(differing, _AT_ONCE)), []):
-            for (old, new), between in zip(pairs, _between(read, cache, pairs), strict=True):
+            found = _between(read, cache, pairs) if pixels else [None] * len(pairs)
+            for (old, new), between in zip(pairs, found, strict=True):
                 counts["added" if old is None else "removed" if new is None else "changed"] += 1
                 if between is not None:
                     changed_pixels += between.changed_pixels
-                    for flow, pixels in between.flow.items():
-                        total[flow] = total.get(flow, 0) + pixels
+                    for flow, num_pixels in between.flow.items():
+                        total[flow] = total.get(flow, 0) + num_pixels
                 entry = old or new
                 assert entry is not None
                 if entry.sample_id > (cursor or "") and len(page) <= limit:
                     page.append((old, new, between))
-        samples = _described(store, scope, page[:limit])
+        samples = _described(store, scope, page[:limit], pixels)
     return DiffView(
         base=base.commit_id,
         head=head.commit_id,
         num_added=counts["added"],
         num_removed=counts["removed"],
         num_changed=counts["changed"],
-        changed_pixels=changed_pixels,
+        changed_pixels=changed_pixels if pixels else None,
         flow=_flow_view(total),
         samples=samples,
         next_cursor=samples[-1].sample_id if len(page) > limit else None,
@@ -115,7 +125,10 @@ def _apart(old: tiles.Manifest, new: tiles.Manifest) -> Iterator[str]:
 
 
 def _described(
-    store: Store, scope: Scope, rows: list[tuple[TreeEntry | None, TreeEntry | None, ManifestDiff | None]]
+    store: Store,
+    scope: Scope,
+    rows: list[tuple[TreeEntry | None, TreeEntry | None, ManifestDiff | None]],
+    pixels: bool,
 ) -> list[SampleDiff]:
     ids = [entry.sample_id for old, new, _ in rows for entry in islice(filter(None, (old, new)), 1)]
     images = store.images_of(scope, ids)
@@ -126,7 +139,7 @@ def _described(
             change="added" if old is None else "removed" if new is None else "changed",
             old_mask_id=old.mask_id if old else None,
             new_mask_id=new.mask_id if new else None,
-            changed_pixels=between.changed_pixels if between else 0,
+            changed_pixels=(between.changed_pixels if between else 0) if pixels else None,
             flow=_flow_view(between.flow) if between else [],
         )
         for sample_id, (old, new, between) in zip(ids, rows, strict=True)
