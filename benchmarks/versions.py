@@ -365,7 +365,7 @@ def _url_of(database: str) -> Iterator[str | None]:
 
 
 def picture(figures: list[Figure], path: Path, num_files: int) -> None:
-    """Seconds and bytes beside the peers', on a logarithmic scale."""
+    """Seconds (on a logarithmic scale) and bytes beside the peers'."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -386,8 +386,8 @@ def picture(figures: list[Figure], path: Path, num_files: int) -> None:
         ]
         axis.set_yticks(range(len(rows)), names, fontsize=8)
         axis.invert_yaxis()
-        axis.set_xscale("log")
         axis.set_xlabel(label)
+    left.set_xscale("log")
     left.legend(loc="lower right", fontsize=8)
     chart.suptitle(f"Versions of {num_files:,} label files, 1 % changed by a brush stroke")
     chart.tight_layout()
