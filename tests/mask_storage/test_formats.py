@@ -12,9 +12,9 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from terrazzo_mask_storage.handlers import exports
-from terrazzo_mask_storage.handlers.archives import Archive
-from terrazzo_mask_storage.handlers.exports import Export
+from terrazzo_mask_storage.handlers.exchange import exports
+from terrazzo_mask_storage.handlers.exchange.archives import Archive
+from terrazzo_mask_storage.handlers.exchange.exports import Export
 from terrazzo_masks.formats import FORMATS
 from terrazzo_masks.formats.exchange import UnreadableFile
 from terrazzo_schema.errors import CorruptInput, StorageDamaged

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from terrazzo_mask_storage.adapters import tables
-from terrazzo_mask_storage.handlers.repack import Repacker
+from terrazzo_mask_storage.handlers.upkeep.repack import Repacker
 from terrazzo_runtime.adapters.memory_blobs import MemoryBlobs
 from terrazzo_runtime.database import Database
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from terrazzo_mask_storage.domain.packs import is_pack, read_pack
-from terrazzo_mask_storage.handlers.collect import collect
 from terrazzo_mask_storage.handlers.parts import PackCache
-from terrazzo_mask_storage.handlers.repack import Repacker
+from terrazzo_mask_storage.handlers.upkeep.collect import collect
+from terrazzo_mask_storage.handlers.upkeep.repack import Repacker
 from terrazzo_runtime.adapters.memory_blobs import MemoryBlobs
 
 from .conftest import PROJECT, World, picture_bytes

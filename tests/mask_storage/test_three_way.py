@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.merge_records import Strategy
 from terrazzo_mask_storage.domain.versions import TreeEntry
-from terrazzo_mask_storage.handlers.three_way import Merged, Workshop
+from terrazzo_mask_storage.handlers.merging.three_way import Merged, Workshop
 from terrazzo_mask_storage.ports import Mask, Scope
 from terrazzo_masks import tiles
 from terrazzo_masks.parts import MemoryParts, digest_of

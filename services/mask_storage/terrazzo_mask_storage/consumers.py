@@ -7,9 +7,9 @@ from google.protobuf.message import Message
 from terrazzo_mask_storage.domain.merge_records import MeasuredAgreement
 from terrazzo_mask_storage.handlers.accepted import accept
 from terrazzo_mask_storage.handlers.deps import Deps
-from terrazzo_mask_storage.handlers.gates import hear_agreement
+from terrazzo_mask_storage.handlers.merging.gates import hear_agreement
+from terrazzo_mask_storage.handlers.merging.rulings import Ruling, hear_ruling
 from terrazzo_mask_storage.handlers.projects import add_project, publish_ontology
-from terrazzo_mask_storage.handlers.rulings import Ruling, hear_ruling
 from terrazzo_mask_storage.ports import Acceptance, Project, Scope
 from terrazzo_runtime.consumer import Handler
 from terrazzo_schema.events import (

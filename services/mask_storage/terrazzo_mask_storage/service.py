@@ -9,12 +9,12 @@ from terrazzo_mask_storage.adapters import tables
 from terrazzo_mask_storage.adapters.installed_gates import InstalledGates
 from terrazzo_mask_storage.adapters.store import SqlStore
 from terrazzo_mask_storage.api import routers
-from terrazzo_mask_storage.handlers.collect import Collector
 from terrazzo_mask_storage.handlers.deps import Deps
 from terrazzo_mask_storage.handlers.diffs import DiffCache
+from terrazzo_mask_storage.handlers.merging.rulings import complete_decided
 from terrazzo_mask_storage.handlers.parts import PackCache
-from terrazzo_mask_storage.handlers.repack import Repacker
-from terrazzo_mask_storage.handlers.rulings import complete_decided
+from terrazzo_mask_storage.handlers.upkeep.collect import Collector
+from terrazzo_mask_storage.handlers.upkeep.repack import Repacker
 from terrazzo_runtime.service import Ports, Service, Worker, assemble, handle
 
 NAME = "mask_storage"

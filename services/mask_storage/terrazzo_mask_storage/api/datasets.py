@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 from terrazzo_mask_storage.api import edge
 from terrazzo_mask_storage.api.edge import Cursor, Given, ProjectId, Ref, SampleId, scope_of
 from terrazzo_mask_storage.handlers import datasets
-from terrazzo_mask_storage.handlers.gates import keeping_reports
+from terrazzo_mask_storage.handlers.merging.gates import keeping_reports
 from terrazzo_mask_storage.handlers.refs import MAIN, resolve
 from terrazzo_runtime.http import RequestOnce, problems
 from terrazzo_schema.rest.base import Page

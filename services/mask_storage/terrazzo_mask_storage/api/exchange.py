@@ -14,7 +14,8 @@ from fastapi.responses import StreamingResponse
 
 from terrazzo_mask_storage.api import edge
 from terrazzo_mask_storage.api.edge import Cursor, Given, Pixel, ProjectId, Ref, SampleId, scope_of
-from terrazzo_mask_storage.handlers import blames, diffs, exports, imports
+from terrazzo_mask_storage.handlers import blames, diffs
+from terrazzo_mask_storage.handlers.exchange import exports, imports
 from terrazzo_mask_storage.handlers.refs import MAIN
 from terrazzo_runtime.http import Fingerprint, IdempotencyKey, problems
 from terrazzo_runtime.unit_of_work import Once

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from terrazzo_mask_storage.api import edge
 from terrazzo_mask_storage.api.edge import Cursor, Given, ProjectId, scope_of
-from terrazzo_mask_storage.handlers import gates
+from terrazzo_mask_storage.handlers.merging import gates
 from terrazzo_runtime.http import RequestOnce, problems
 from terrazzo_schema.rest.base import Page
 from terrazzo_schema.rest.merges import GateReportView, GatesUpdate, GatesView

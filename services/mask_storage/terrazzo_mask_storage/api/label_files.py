@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from terrazzo_mask_storage.api import edge
 from terrazzo_mask_storage.api.edge import Given, ProjectId, RawBody, scope_of
-from terrazzo_mask_storage.handlers import checkouts, label_files
+from terrazzo_mask_storage.handlers.exchange import checkouts, label_files
 from terrazzo_mask_storage.handlers.refs import MAIN
 from terrazzo_runtime.http import problems
 from terrazzo_schema.rest.mask_storage import CheckoutCreate, LabelsReport

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Path, Query
 
 from terrazzo_mask_storage.api import edge
 from terrazzo_mask_storage.api.edge import Cursor, Given, ProjectId, scope_of
-from terrazzo_mask_storage.handlers import blames, branches, merges, picks, rulings
-from terrazzo_mask_storage.handlers.gates import refusal
-from terrazzo_mask_storage.handlers.merge_views import merge_view
+from terrazzo_mask_storage.handlers import blames
+from terrazzo_mask_storage.handlers.merging import branches, merges, picks, rulings
+from terrazzo_mask_storage.handlers.merging.gates import refusal
+from terrazzo_mask_storage.handlers.merging.merge_views import merge_view
 from terrazzo_runtime.http import RequestOnce, problems
 from terrazzo_schema.errors import Forbidden
 from terrazzo_schema.ids import ID_PATTERN

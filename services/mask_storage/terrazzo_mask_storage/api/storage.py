@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from terrazzo_mask_storage.api.edge import Given
-from terrazzo_mask_storage.handlers import collect, stats, verify
+from terrazzo_mask_storage.handlers.upkeep import collect, stats, verify
 from terrazzo_runtime.auth import Principal
 from terrazzo_runtime.http import allow, problems
 from terrazzo_schema.rest.mask_storage import GcReport, StorageStats

@@ -8,7 +8,7 @@ from itertools import dropwhile, islice
 from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.versions import TreeEntry
 from terrazzo_mask_storage.handlers.deps import Deps
-from terrazzo_mask_storage.handlers.gates import guard_commit
+from terrazzo_mask_storage.handlers.merging.gates import guard_commit
 from terrazzo_mask_storage.handlers.parts import NewParts, reader
 from terrazzo_mask_storage.handlers.projects import known_project
 from terrazzo_mask_storage.handlers.refs import base_of, history, resolve

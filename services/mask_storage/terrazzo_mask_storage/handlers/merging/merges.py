@@ -2,7 +2,8 @@
 
 A merge without conflicts is a commit with two parents. One with conflicts is stored *open*: each sample in
 conflict becomes a task (said as ConflictFound), and when the last one is decided the merge is worked out again on
-the branch as it is then (handlers/rulings.py). What people decided stays decided while the masks stay the same.
+the branch as it is then (handlers/merging/rulings.py). What people decided stays decided while the masks stay
+the same.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.merge_records import Clashing, Merge, Report, State, Strategy
 from terrazzo_mask_storage.domain.merging import merge_bases
 from terrazzo_mask_storage.domain.versions import TreeEntry
-from terrazzo_mask_storage.handlers.conflicts import settle_conflicts
 from terrazzo_mask_storage.handlers.deps import Deps
-from terrazzo_mask_storage.handlers.gates import checks_for, run_checks
-from terrazzo_mask_storage.handlers.lineage import (
+from terrazzo_mask_storage.handlers.merging.conflicts import settle_conflicts
+from terrazzo_mask_storage.handlers.merging.gates import checks_for, run_checks
+from terrazzo_mask_storage.handlers.merging.lineage import (
     Version,
     base_tree,
     move_head,
@@ -28,11 +29,11 @@ from terrazzo_mask_storage.handlers.lineage import (
     store_parts,
     write_version,
 )
-from terrazzo_mask_storage.handlers.merge_views import merge_view, planned_view
+from terrazzo_mask_storage.handlers.merging.merge_views import merge_view, planned_view
+from terrazzo_mask_storage.handlers.merging.proposals import VersionProposal
+from terrazzo_mask_storage.handlers.merging.three_way import Merged, Rulings, Workshop
 from terrazzo_mask_storage.handlers.projects import known_project
-from terrazzo_mask_storage.handlers.proposals import VersionProposal
 from terrazzo_mask_storage.handlers.refs import resolve
-from terrazzo_mask_storage.handlers.three_way import Merged, Rulings, Workshop
 from terrazzo_mask_storage.ports import Commit, Scope, Store
 from terrazzo_runtime.auth import Principal
 from terrazzo_runtime.unit_of_work import AlreadyAnswered, Once, Tx

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.blame import Origin
 from terrazzo_mask_storage.handlers import images, masks
-from terrazzo_mask_storage.handlers.archives import Archive
 from terrazzo_mask_storage.handlers.datasets import stage_items
 from terrazzo_mask_storage.handlers.deps import Deps
-from terrazzo_mask_storage.handlers.exports import class_table
+from terrazzo_mask_storage.handlers.exchange.archives import Archive
+from terrazzo_mask_storage.handlers.exchange.exports import class_table
 from terrazzo_mask_storage.handlers.parts import reader
 from terrazzo_mask_storage.handlers.prepare import add_all, prepare_many
 from terrazzo_mask_storage.handlers.projects import known_project, ontology_of

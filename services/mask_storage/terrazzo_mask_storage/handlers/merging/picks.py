@@ -10,11 +10,11 @@ from terrazzo_mask_storage.domain.merge_records import Report, Strategy
 from terrazzo_mask_storage.domain.merging import merge_bases
 from terrazzo_mask_storage.handlers.datasets import commit_view
 from terrazzo_mask_storage.handlers.deps import Deps
-from terrazzo_mask_storage.handlers.gates import CommitRefused, keeping_reports
-from terrazzo_mask_storage.handlers.lineage import Version, base_tree, store_commit, store_parts
-from terrazzo_mask_storage.handlers.merges import Moved, conflict_problem, insist, plan_of_changes
+from terrazzo_mask_storage.handlers.merging.gates import CommitRefused, keeping_reports
+from terrazzo_mask_storage.handlers.merging.lineage import Version, base_tree, store_commit, store_parts
+from terrazzo_mask_storage.handlers.merging.merges import Moved, conflict_problem, insist, plan_of_changes
+from terrazzo_mask_storage.handlers.merging.three_way import Workshop
 from terrazzo_mask_storage.handlers.refs import base_of, resolve
-from terrazzo_mask_storage.handlers.three_way import Workshop
 from terrazzo_mask_storage.ports import Commit, Scope, Store
 from terrazzo_runtime.auth import Principal
 from terrazzo_runtime.unit_of_work import Once, Tx

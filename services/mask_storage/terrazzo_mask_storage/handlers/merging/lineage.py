@@ -9,7 +9,7 @@ from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.merge_records import Clashing
 from terrazzo_mask_storage.domain.merging import merge_bases
 from terrazzo_mask_storage.domain.versions import TreeEntry
-from terrazzo_mask_storage.handlers.three_way import Blended, Key, Merged, Workshop
+from terrazzo_mask_storage.handlers.merging.three_way import Blended, Key, Merged, Workshop
 from terrazzo_mask_storage.ports import Commit, Scope, Store
 from terrazzo_runtime.unit_of_work import Tx
 from terrazzo_schema.events import CommitCreated

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 
 from terrazzo_mask_storage.domain.packs import FULL_BYTES_MIN, PackLoad, is_pack
 from terrazzo_mask_storage.handlers.deps import Deps
-from terrazzo_mask_storage.handlers.repack import BYTES_MAX, rewrite
+from terrazzo_mask_storage.handlers.upkeep.repack import BYTES_MAX, rewrite
 from terrazzo_runtime.blobs import BlobNotFound
 from terrazzo_schema.rest.mask_storage import GcReport
 

@@ -11,9 +11,9 @@ from terrazzo_mask_storage.domain.gate_file import GateFileError, Mistake, parse
 from terrazzo_mask_storage.domain.gates import Gates, Outcome, evaluate
 from terrazzo_mask_storage.domain.merge_records import GatesFile, MeasuredAgreement, Report
 from terrazzo_mask_storage.handlers.deps import Deps
+from terrazzo_mask_storage.handlers.merging.proposals import VersionProposal
 from terrazzo_mask_storage.handlers.parts import reader
 from terrazzo_mask_storage.handlers.projects import known_project, ontology_of
-from terrazzo_mask_storage.handlers.proposals import VersionProposal
 from terrazzo_mask_storage.ports import Commit, Project, Scope, Store
 from terrazzo_runtime.auth import Principal
 from terrazzo_runtime.unit_of_work import Tx

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from terrazzo_mask_storage.domain.merge_records import Clashing, Conflict, Merge
 from terrazzo_mask_storage.domain.versions import TreeEntry
-from terrazzo_mask_storage.handlers.lineage import Version
+from terrazzo_mask_storage.handlers.merging.lineage import Version
 from terrazzo_mask_storage.ports import Scope, Store
 from terrazzo_masks.parts import digest_of
 from terrazzo_runtime.unit_of_work import Tx

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from terrazzo_mask_storage.domain.merge_records import BoxTuple, Clashing, Conflict, Merge, Report
-from terrazzo_mask_storage.handlers.gates import report_view
+from terrazzo_mask_storage.handlers.merging.gates import report_view
 from terrazzo_mask_storage.ports import Scope, Store
 from terrazzo_schema.rest.base import Box
 from terrazzo_schema.rest.mask_storage import Flow

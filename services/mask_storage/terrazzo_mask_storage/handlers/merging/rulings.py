@@ -8,10 +8,10 @@ from typing import Literal
 
 from terrazzo_mask_storage.domain.merge_records import Conflict as ConflictRow
 from terrazzo_mask_storage.domain.merge_records import Merge, Strategy
-from terrazzo_mask_storage.handlers.conflicts import say_withdrawn
 from terrazzo_mask_storage.handlers.deps import Deps
-from terrazzo_mask_storage.handlers.merge_views import conflict_views, merge_view
-from terrazzo_mask_storage.handlers.merges import Moved, carry_out, close_merge, insist, make_plan
+from terrazzo_mask_storage.handlers.merging.conflicts import say_withdrawn
+from terrazzo_mask_storage.handlers.merging.merge_views import conflict_views, merge_view
+from terrazzo_mask_storage.handlers.merging.merges import Moved, carry_out, close_merge, insist, make_plan
 from terrazzo_mask_storage.handlers.projects import known_project
 from terrazzo_mask_storage.ports import Scope, Store
 from terrazzo_runtime.auth import Principal

@@ -1,0 +1,1 @@
+"""Whole datasets and folders of labels, in and out."""

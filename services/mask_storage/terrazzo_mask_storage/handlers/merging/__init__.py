@@ -1,0 +1,1 @@
+"""Branches, merges, picks, and the gates that a proposed version passes."""

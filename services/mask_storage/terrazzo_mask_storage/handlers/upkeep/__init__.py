@@ -1,0 +1,1 @@
+"""Packs are packed again, collected, checked and counted."""
