@@ -11,6 +11,9 @@ from terrazzo_mask_storage.domain.blame import Origin
 from terrazzo_mask_storage.domain.merge_records import Conflict, GatesFile, MeasuredAgreement, Merge, Report
 from terrazzo_mask_storage.domain.packs import Pack, PackLoad, Part
 
+Flow = Mapping[tuple[int, int], int]
+"""Pixels that changed class: (from, to) -> how many."""
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -57,7 +60,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class Mask:
-    """`counts` is class id -> pixels; `size_bytes` all that the mask needs, shared tiles included."""
+    """`counts` is class id -> pixels; `size_bytes` all that the mask needs, shared tiles included.
+
+    `base_mask_id` is the mask of this project that it was made from, and `flow` what differs between the two:
+    (class there, class here) -> pixels, for masks of one shape; {} if there is nothing, None if it is not known.
+    """
 
     mask_id: str
     height: int
@@ -65,6 +72,8 @@ class Mask:
     dtype: str
     counts: Mapping[int, int]
     size_bytes: int
+    base_mask_id: str | None = None
+    flow: Flow | None = None
 
 
 @dataclass(frozen=True)
@@ -220,7 +229,16 @@ class Store(Protocol):
         """(class id, pixels) of those that are known."""
         ...
 
-    def add_masks(self, scope: Scope, masks: Iterable[Mask]) -> None: ...
+    def mask_flows(
+        self, scope: Scope, mask_ids: Iterable[str]
+    ) -> dict[str, tuple[str, dict[tuple[int, int], int]]]:
+        """Mask id -> (its base, the flow from there), of those that were stored with both."""
+        ...
+
+    def add_masks(self, scope: Scope, masks: Iterable[Mask]) -> None:
+        """Masks whose parts are stored. Of a mask that is there already everything stays as it was."""
+        ...
+
     def origins(self, scope: Scope, mask_id: str) -> list[tuple[str, Origin]]:
         """(sample id, origin), in the order in which they were told."""
         ...

@@ -190,7 +190,9 @@ def _part_chains() -> sa.Select[Any]:
             below.c.organisation_id == _OF_ORGANISATION, below.c.digest == chain.c.base
         )
     )
-    return _located().where(parts.c.organisation_id == _OF_ORGANISATION, parts.c.digest == chain.c.digest)
+    # IN, not a join: SQLite would otherwise walk all parts of the organisation and ask which are in the chain.
+    in_chain = parts.c.digest.in_(sa.select(chain.c.digest))
+    return _located().where(parts.c.organisation_id == _OF_ORGANISATION, in_chain)
 
 
 def _located() -> sa.Select[Any]:

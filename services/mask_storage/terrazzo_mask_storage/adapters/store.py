@@ -14,6 +14,7 @@ from terrazzo_mask_storage.adapters.parts_store import PartsStore
 from terrazzo_mask_storage.adapters.scale_store import ScaleStore, commit_of
 from terrazzo_mask_storage.adapters.statements import chunks
 from terrazzo_mask_storage.domain.blame import Origin
+from terrazzo_mask_storage.domain.packed import pack_flow, unpack_flow
 from terrazzo_mask_storage.ports import Acceptance, Commit, Image, Mask, Project, Scope, Tag
 
 
@@ -107,7 +108,16 @@ class SqlStore(PartsStore, AuditStore, MergeStore, ScaleStore):
         masks = tables.masks
         rows = self._by_ids(sa.select(masks).where(*_in(masks, scope)), masks.c.mask_id, mask_ids)
         return {
-            row.mask_id: Mask(row.mask_id, row.height, row.width, row.dtype, dict(row.counts), row.size_bytes)
+            row.mask_id: Mask(
+                row.mask_id,
+                row.height,
+                row.width,
+                row.dtype,
+                dict(row.counts),
+                row.size_bytes,
+                row.base_mask_id,
+                None if row.flow is None else unpack_flow(row.flow),
+            )
             for row in rows
         }
 
@@ -121,6 +131,8 @@ class SqlStore(PartsStore, AuditStore, MergeStore, ScaleStore):
                 "dtype": mask.dtype,
                 "counts": _pairs(mask.counts),
                 "size_bytes": mask.size_bytes,
+                "base_mask_id": mask.base_mask_id,
+                "flow": None if mask.flow is None else pack_flow(mask.flow),
             }
             for mask in masks
         ]

@@ -107,6 +107,8 @@ masks = sa.Table(
     sa.Column("dtype", sa.String(10), nullable=False),
     sa.Column("counts", sa.JSON, nullable=False),  # [[class id, pixels], ...]
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("base_mask_id", Digest, nullable=True),
+    sa.Column("flow", sa.LargeBinary, nullable=True),  # packed: see domain/packed.py
     sqlite_with_rowid=False,
 )
 provenance = sa.Table(
