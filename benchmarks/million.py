@@ -1,7 +1,7 @@
 """A dataset of a million samples: `python -m benchmarks.million make|measure FOLDER NUM [URL]`.
 
 Samples are rows without image files; their masks are real ones of 64 x 64, drawn from a pool of 1,000 (500, each
-once more with a stroke). `measure` prints JSON: seconds over REST in this process, and its peak memory.
+once more with a stroke, and stored as a new version of itself). `measure` prints JSON: seconds over REST in this process, and its peak memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.label_world import SCOPE, LabelWorld
+from benchmarks.label_world import ONTOLOGY, SCOPE, LabelWorld
 from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.blame import Origin
 from terrazzo_mask_storage.domain.versions import TreeEntry
@@ -50,15 +50,22 @@ def hash_of(number: int) -> str:
     return content_hash(b"image %d" % number)
 
 
-def make(world: LabelWorld, num: int) -> None:
-    world.add_project()
-    from benchmarks.label_world import ONTOLOGY
-
-    prepared = prepare_many(world.deps, SCOPE, [(labels, None) for labels in pool()], ontology_of(ONTOLOGY))
+def keep_masks(world: LabelWorld, maps: list[tuple[Any, str | None]]) -> list[str]:
+    """Store label maps, each with the mask that it is a new version of, or None. Mask ids in their order."""
+    prepared = prepare_many(world.deps, SCOPE, maps, ontology_of(ONTOLOGY))
     kept = [made for made in prepared if isinstance(made, PreparedMask)]
+    assert len(kept) == len(maps)
     with world.service.uow.begin() as tx:
         add_all(tx.store, SCOPE, [(made, "", Origin("import", "bench")) for made in kept])
-    mask_ids = [made.mask.mask_id for made in kept]
+    return [made.mask.mask_id for made in kept]
+
+
+def make(world: LabelWorld, num: int) -> None:
+    world.add_project()
+    maps = pool()
+    before = keep_masks(world, [(labels, None) for labels in maps[0::2]])
+    after = keep_masks(world, list(zip(maps[1::2], before, strict=True)))
+    mask_ids = [mask_id for pair in zip(before, after, strict=True) for mask_id in pair]
     for start in range(0, num, AT_ONCE):
         numbers = range(start, min(start + AT_ONCE, num))
         world.add_images([(hash_of(n), f"image-{n}.jpg") for n in numbers], SIDE_PX, SIDE_PX)
