@@ -84,9 +84,9 @@ def store_tile(parts: Parts, tile_HW: LabelMap, old: Entry | None) -> Entry:
     if ids_K.size == 1:
         return Entry(int(ids_K[0]), b"", ids_K, pixels_K)
     base = old.digest.hex() if old is not None and old.digest else None
-    digest = tile_digest(pixels_HW) if base else None
-    if base is None or digest != base:
-        digest = parts.put_tile(pixels_HW, base)
+    digest = tile_digest(pixels_HW)
+    if digest != base:
+        parts.put_tile(pixels_HW, base, digest)
     return Entry(MIXED, bytes.fromhex(digest), ids_K, pixels_K)
 
 

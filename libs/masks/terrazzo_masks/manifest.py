@@ -13,15 +13,15 @@ but is the narrowest that holds the ids.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, NamedTuple
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo_masks.boxes import Box
 from terrazzo_masks.errors import CorruptMask, UnsupportedMask
-from terrazzo_masks.labels import BoolMap, dtype_for
+from terrazzo_masks.labels import BoolMap
 from terrazzo_masks.parts import digest_of
 
 FANOUT = 8
@@ -96,14 +96,10 @@ class Node:
 
     def box_of(self, child: int) -> Box:
         """The pixels of a child in the map."""
-        row, col = divmod(child, self.num_cols)
-        y, x = row * self.span_px, col * self.span_px
-        return Box(
-            self.box.y + y,
-            self.box.x + x,
-            min(self.span_px, self.box.height - y),
-            min(self.span_px, self.box.width - x),
-        )
+        span, box = self.span_px, self.box
+        row, col = divmod(child, -(-box.width // span))
+        y, x = row * span, col * span
+        return Box(box.y + y, box.x + x, min(span, box.height - y), min(span, box.width - x))
 
     def children_in(self, box: Box) -> list[int]:
         """The children that share a pixel with `box`."""
@@ -120,13 +116,16 @@ class Node:
 
     def entry(self, child: int) -> Entry:
         class_id = int(self.uniform_N[child])
-        present_K = self.counts_NK[child] > 0
         digest = b"" if class_id != MIXED else self.digests_N[child].tobytes()
+        if self.num_children == 1:  # it has every class of the table
+            return Entry(class_id, digest, self.ids_K, self.counts_NK[0])
+        present_K = self.counts_NK[child] > 0
         return Entry(class_id, digest, self.ids_K[present_K], self.counts_NK[child][present_K])
 
     def as_entry(self, digest: str | None) -> Entry:
         """What the parent knows of this node; `digest` None for a node of one class."""
-        pixels_K: NDArray[np.int64] = self.counts_NK.sum(axis=0)
+        single = self.num_children == 1
+        pixels_K: NDArray[np.int64] = self.counts_NK[0] if single else self.counts_NK.sum(axis=0)
         class_id = int(self.ids_K[0]) if self.ids_K.size == 1 else MIXED
         return Entry(class_id, bytes.fromhex(digest or ""), self.ids_K, pixels_K)
 
@@ -169,6 +168,12 @@ class Node:
 def make_node(level: int, box: Box, tile_px: int, entries: Iterable[Entry]) -> Node:
     """A node from its children in row-major order."""
     children = list(entries)
+    if len(children) == 1:  # most masks are one tile, and small arrays are slow
+        [only] = children
+        uniform_N, digests_N = np.array([only.class_id], np.int32), np.zeros((1, 32), np.uint8)
+        if only.class_id == MIXED:
+            digests_N[0] = np.frombuffer(only.digest, np.uint8)
+        return Node(level, box, tile_px, only.ids_K, uniform_N, digests_N, only.pixels_K.reshape(1, -1))
     ids_K = np.unique(np.concatenate([child.ids_K for child in children]))
     counts_NK = np.zeros((len(children), ids_K.size), np.int64)
     digests_N = np.zeros((len(children), 32), np.uint8)
@@ -195,9 +200,21 @@ def uniform_node(level: int, box: Box, tile_px: int, class_id: int) -> Node:
     )
 
 
+def child_boxes(level: int, box: Box, tile_px: int) -> list[Box]:
+    """The pixels of each child of a node, in row-major order."""
+    span = tile_px * FANOUT**level
+    return [
+        Box(box.y + y, box.x + x, min(span, box.height - y), min(span, box.width - x))
+        for y in range(0, box.height, span)
+        for x in range(0, box.width, span)
+    ]
+
+
 def child_areas(level: int, box: Box, tile_px: int) -> NDArray[np.int64]:
     """Pixels of each child of a node, in row-major order."""
     span = tile_px * FANOUT**level
+    if box.height <= span and box.width <= span:
+        return np.array([box.height * box.width], np.int64)
     rows = np.minimum(span, box.height - np.arange(0, box.height, span, dtype=np.int64))
     cols = np.minimum(span, box.width - np.arange(0, box.width, span, dtype=np.int64))
     areas: NDArray[np.int64] = np.outer(rows, cols).ravel()
@@ -251,7 +268,7 @@ class Manifest:
     @property
     def dtype(self) -> str:
         """`uint8` or `uint16`: the narrowest that holds the ids."""
-        return dtype_for(int(self.root.ids_K[-1])).name
+        return "uint8" if self.root.ids_K[-1] <= 255 else "uint16"
 
     @cached_property
     def counts(self) -> dict[int, int]:
@@ -283,23 +300,37 @@ class Manifest:
     @classmethod
     def of_root(cls, root: Node) -> "Manifest":
         """The manifest of a root node."""
-        from terrazzo_masks.kernels.nodes import write_number
-
-        head: NDArray[Any] = np.zeros(16, np.uint8)
-        at = 0
-        for number in (root.box.height, root.box.width, root.tile_px):
-            at = write_number(head, at, number)
-        data = ROOT_MAGIC + head[:at].tobytes() + root.body()
+        data = _root_head(root.box.height, root.box.width, root.tile_px) + root.body()
         return cls(root.box.height, root.box.width, root.tile_px, data, root)
 
 
-def _size(data: bytes, at: int, name: str, most: int) -> tuple[int, int]:
-    from terrazzo_masks.kernels.nodes import read_number
+@lru_cache(maxsize=256)
+def _root_head(height: int, width: int, tile_px: int) -> bytes:
+    """The bytes of a root before its body; numbers are LEB128, as `kernels.nodes.write_number` puts them."""
+    head = bytearray(ROOT_MAGIC)
+    for number in (height, width, tile_px):
+        while number >= 128:
+            head.append(number & 127 | 128)
+            number >>= 7
+        head.append(number)
+    return bytes(head)
 
-    value, after = read_number(np.frombuffer(data, np.uint8), at)
-    if after < 0 or not 1 <= value <= most:
-        raise CorruptMask(f"manifest {name} is {value if after >= 0 else 'no number'}: 1 to {most} are allowed")
-    return value, after
+
+def _size(data: bytes, at: int, name: str, most: int) -> tuple[int, int]:
+    """(a number of the head, the place after it); LEB128 in its shortest form."""
+    value = shift = 0
+    said = "no number"
+    while at < len(data) and shift <= 56:
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            if 1 <= value <= most and (byte > 0 or shift == 0):
+                return value, at
+            said = str(value) if byte > 0 or shift == 0 else said
+            break
+        shift += 7
+    raise CorruptMask(f"manifest {name} is {said}: 1 to {most} are allowed")
 
 
 def require_sizes(height: int, width: int, tile_px: int) -> None:

@@ -61,8 +61,8 @@ class Parts(Protocol):
     def put_node(self, data: bytes, base: str | None = None) -> str:
         """Keep a node; returns `digest_of(data)`. `base` is the node that it replaces: the two are much alike."""
 
-    def put_tile(self, tile_HW: LabelMap, base: str | None = None) -> str:
-        """Keep a tile; returns `tile_digest(tile_HW)`.
+    def put_tile(self, tile_HW: LabelMap, base: str | None = None, digest: str | None = None) -> str:
+        """Keep a tile; returns `tile_digest(tile_HW)`, which is `digest` where that is known already.
 
         `base` is the tile of the same size that it replaces: a store may keep the difference alone.
         """
@@ -116,9 +116,9 @@ class MemoryParts:
         self._keep(self._nodes, digest, base, patch, lambda: data)
         return digest
 
-    def put_tile(self, tile_HW: LabelMap, base: str | None = None) -> str:
+    def put_tile(self, tile_HW: LabelMap, base: str | None = None, digest: str | None = None) -> str:
         self.num_puts += 1
-        digest = tile_digest(tile_HW)
+        digest = digest or tile_digest(tile_HW)
         if digest in self._tiles:
             return digest
         base = _base_of(self._tiles, base)

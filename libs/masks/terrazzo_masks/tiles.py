@@ -21,6 +21,7 @@ from terrazzo_masks.manifest import (
     TILE_PX_MAX,
     Manifest,
     Node,
+    child_boxes,
     make_node,
     require_sizes,
     root_level,
@@ -93,14 +94,13 @@ def build(labels_HW: LabelMap, parts: Parts, *, tile_px: int = TILE_PX, base: Ma
 
 
 def _built(labels_HW: LabelMap, level: int, box: Box, tile_px: int, parts: Parts, base: Node | None) -> Node:
-    frame = base if base is not None else uniform_node(level, box, tile_px, 0)
     entries = []
     if base is not None and level > 0:
         announce(parts, base, range(base.num_children))
-    for child in range(frame.num_children):
-        y, x, height, width = child_box = frame.box_of(child)
+    for child, child_box in enumerate(child_boxes(level, box, tile_px)):
         old = base.entry(child) if base is not None else None
         if level == 0:
+            y, x, height, width = child_box
             entries.append(store_tile(parts, labels_HW[y : y + height, x : x + width], old))
             continue
         below = read_child(parts, base, child) if base is not None and old is not None and old.digest else None

@@ -239,5 +239,3 @@ def warm() -> None:
     body = write_body(ids_K, uniform_N, np.zeros((1, 32), np.uint8), np.array([[3, 5]], np.int64))
     data = np.frombuffer(body.tobytes(), np.uint8)
     parse_body(data, 0, np.array([8], np.int64))
-    read_number(data, 0)
-    write_number(body, 0, 1)

@@ -107,7 +107,7 @@ class PartsReader:
     def put_node(self, data: bytes, base: str | None = None) -> str:
         raise AssertionError("this reader writes nothing: use NewParts")
 
-    def put_tile(self, tile_HW: LabelMap, base: str | None = None) -> str:
+    def put_tile(self, tile_HW: LabelMap, base: str | None = None, digest: str | None = None) -> str:
         raise AssertionError("this reader writes nothing: use NewParts")
 
     def stored(self, part: Part) -> bytes:
@@ -192,7 +192,7 @@ class NewParts:
     def put_node(self, data: bytes, base: str | None = None) -> str:
         return self.put(data, base, "node")
 
-    def put_tile(self, tile_HW: LabelMap, base: str | None = None) -> str:
+    def put_tile(self, tile_HW: LabelMap, base: str | None = None, digest: str | None = None) -> str:
         digest = tile_digest(tile_HW)
         if self._take(digest, _Pending("tile", b"", tile_HW, base)):
             self._pending_pixel_bytes += tile_HW.nbytes
