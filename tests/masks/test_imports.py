@@ -8,7 +8,7 @@ from pathlib import Path
 
 import terrazzo_masks
 
-HEAVY = ("scipy", "cv2", "torch", "PIL", "zstandard", "matplotlib", "numba", "blake3")
+HEAVY = ("scipy", "cv2", "torch", "PIL", "zstandard", "matplotlib", "numba", "blake3", "zlib_ng")
 
 
 def test_importing_every_module_loads_nothing_heavy() -> None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from terrazzo_masks.errors import CorruptMask, MaskError, UnsupportedMask
 from terrazzo_masks.formats.exchange import Rgb
-from terrazzo_masks.formats.label_files import DECODER_ERRORS, PNG_MAGIC, TIFF_MAGICS, require_size
+from terrazzo_masks.formats.label_files import DECODER_ERRORS, TIFF_MAGICS, require_size
+from terrazzo_masks.formats.png import PNG_MAGIC
 from terrazzo_masks.labels import LabelMap, dtype_for
 
 NUM_COLORS = 2**24

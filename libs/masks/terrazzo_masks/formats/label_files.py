@@ -15,6 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo_masks.errors import CorruptMask, MaskError, UnsupportedMask
+from terrazzo_masks.formats.png import (
+    GRAY,
+    HEADER,
+    HEADER_AT,
+    HEADER_END,
+    PALETTE,
+    PNG_MAGIC,
+    RGB,
+    plain_png_labels,
+    png_bytes,
+)
 from terrazzo_masks.labels import LabelMap, require_labels
 from terrazzo_masks.render import Palette, palette_table
 
@@ -22,7 +33,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS = 2**28
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 TIFF_MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 NPY_MAGIC = b"\x93NUMPY"
 NPY_HEADER_BYTES_MAX = 10_000
@@ -50,8 +60,6 @@ DECODER_ERRORS = (
     struct.error,
     zlib.error,
 )
-PNG_GRAY, PNG_RGB, PNG_PALETTE, PNG_FILTER_UP = 0, 2, 3, 2
-PNG_LEVEL, PNG_BAND_BYTES = 1, 2**20
 TIFF_PHOTOMETRIC, MIN_IS_WHITE = 262, 0
 
 
@@ -79,25 +87,23 @@ def to_png(labels_HW: LabelMap, palette: Palette | None = None) -> bytes:
     """PNG bytes that `read_label_image` reads back identical.
 
     A palette PNG when a palette is given and all ids are 0..255 (its bytes come back as uint8); otherwise an
-    index PNG of the map's own depth, 8 or 16 bit gray. Written here (PNG, third edition, W3C 2025) because a label
-    map is a special picture: each row less the row above it, and zlib looking for runs alone, is four times as
-    fast as Pillow's default and as small.
+    index PNG of the map's own depth, 8 or 16 bit gray.
     """
     require_labels(labels_HW)
     as_palette = palette is not None and int(labels_HW.max()) <= 255
     values_HW = labels_HW.astype(np.uint8, copy=False) if as_palette else labels_HW
     height, width = values_HW.shape
-    kind = PNG_PALETTE if as_palette else PNG_GRAY
+    kind = PALETTE if as_palette else GRAY
     colors = palette_table(palette, 256).tobytes() if as_palette and palette is not None else None
     big_endian = values_HW.astype(values_HW.dtype.newbyteorder(">"), order="C", copy=False)
     rows_HB = big_endian.view(np.uint8).reshape(height, -1)
-    return _png(rows_HB, width, 8 * values_HW.dtype.itemsize, kind, colors)
+    return png_bytes(rows_HB, width, 8 * values_HW.dtype.itemsize, kind, colors)
 
 
 def rgb_png(colors_HWC: NDArray[np.uint8]) -> bytes:
     """A PNG of colours (H, W, 3), as flat as a label map's: written the same way."""
     height, width, _ = colors_HWC.shape
-    return _png(np.ascontiguousarray(colors_HWC).reshape(height, -1), width, 8, PNG_RGB, None)
+    return png_bytes(np.ascontiguousarray(colors_HWC).reshape(height, -1), width, 8, RGB)
 
 
 def picture_png(pixels: NDArray[np.uint8 | np.uint16], comment: str = "") -> bytes:
@@ -105,44 +111,8 @@ def picture_png(pixels: NDArray[np.uint8 | np.uint16], comment: str = "") -> byt
     height, width = pixels.shape[:2]
     big_endian = pixels.astype(pixels.dtype.newbyteorder(">"), order="C", copy=False)
     rows_HB = big_endian.view(np.uint8).reshape(height, -1)
-    kind = PNG_RGB if pixels.ndim == 3 else PNG_GRAY
-    return _png(rows_HB, width, 8 * pixels.dtype.itemsize, kind, None, comment)
-
-
-def _png(
-    rows_HB: NDArray[np.uint8], width: int, depth: int, kind: int, colors: bytes | None, comment: str = ""
-) -> bytes:
-    """A PNG of rows of bytes."""
-    header = struct.pack(">IIBBBBB", width, len(rows_HB), depth, kind, 0, 0, 0)
-    chunks = [PNG_MAGIC, _chunk(b"IHDR", header)]
-    if colors is not None:
-        chunks.append(_chunk(b"PLTE", colors))
-    if comment:
-        chunks.append(_chunk(b"iTXt", b"Comment\0\0\0\0\0" + comment.encode()))
-    chunks += [_chunk(b"IDAT", _deflated(rows_HB)), _chunk(b"IEND", b"")]
-    return b"".join(chunks)
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
-
-
-def _deflated(rows_HB: NDArray[np.uint8]) -> bytes:
-    """The image data: every row by filter 2 ('up'), a band of rows at a time."""
-    row_bytes = rows_HB.shape[1]
-    packer = zlib.compressobj(PNG_LEVEL, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
-    above_B = np.zeros(row_bytes, np.uint8)
-    packed = []
-    num_rows = max(1, PNG_BAND_BYTES // row_bytes)
-    for start in range(0, len(rows_HB), num_rows):
-        band_HB = rows_HB[start : start + num_rows]
-        filtered_HB = np.full((len(band_HB), row_bytes + 1), PNG_FILTER_UP, np.uint8)
-        np.subtract(band_HB[0], above_B, out=filtered_HB[0, 1:])
-        np.subtract(band_HB[1:], band_HB[:-1], out=filtered_HB[1:, 1:])
-        above_B = band_HB[-1]
-        packed.append(packer.compress(filtered_HB.data))
-    packed.append(packer.flush())
-    return b"".join(packed)
+    kind = RGB if pixels.ndim == 3 else GRAY
+    return png_bytes(rows_HB, width, 8 * pixels.dtype.itemsize, kind, None, comment)
 
 
 def to_npy(labels_HW: LabelMap) -> bytes:
@@ -155,16 +125,24 @@ def to_npy(labels_HW: LabelMap) -> bytes:
 
 
 def _read_png(data: bytes, max_pixels: int) -> LabelMap:
-    from PIL import PngImagePlugin
+    """Plain files by a reader of our own; what it doesn't take, or finds damaged, Pillow reads or refuses.
 
-    # The header chunk is at a fixed place: size and kind are known before Pillow sees the file.
-    if len(data) < 33 or data[12:16] != b"IHDR":
+    So a fault that spares the pixels is forgiven as Pillow forgives it: a CRC of image data whose own checksum is
+    right, damage behind the image data. More image data than pixels is refused.
+    """
+    # The header chunk is at a fixed place: size and kind are known before anything is decoded.
+    if len(data) < HEADER_END or data[12:16] != b"IHDR":
         raise CorruptMask("the PNG has no header chunk: it is truncated")
-    width, height, depth, color_type = struct.unpack_from(">IIBB", data, 16)
+    width, height, depth, color_type, *_ = HEADER.unpack_from(data, HEADER_AT)
     require_size(height, width, max_pixels)
-    if color_type not in (0, 3):
+    if color_type not in (GRAY, PALETTE):
         kind = {2: "RGB", 4: "gray with alpha", 6: "RGBA"}.get(color_type, f"color type {color_type}")
         raise UnsupportedMask(f"the PNG is {kind}: a label map is {TAKEN}, whose values are class ids")
+    labels_HW = plain_png_labels(data)
+    if labels_HW is not None:
+        return labels_HW
+    from PIL import PngImagePlugin
+
     try:
         # The plugin, not Image.open: it tries no other format, and max_pixels is the limit on size.
         image = PngImagePlugin.PngImageFile(io.BytesIO(data))
@@ -174,7 +152,7 @@ def _read_png(data: bytes, max_pixels: int) -> LabelMap:
     except DECODER_ERRORS as error:
         raise CorruptMask(f"the PNG is damaged: {error}") from error
     # Pillow stretches 2 and 4 bit gray to 0..255.
-    return values_HW // {2: 85, 4: 17}.get(depth, 1) if color_type == 0 else values_HW
+    return values_HW // {2: 85, 4: 17}.get(depth, 1) if color_type == GRAY else values_HW
 
 
 def _read_tiff(data: bytes, max_pixels: int) -> LabelMap:
