@@ -1,7 +1,8 @@
 """A dataset of a million samples: `python -m benchmarks.million make|measure FOLDER NUM [URL]`.
 
 Samples are rows without image files; their masks are real ones of 64 x 64, drawn from a pool of 1,000 (500, each
-once more with a stroke, and stored as a new version of itself). `measure` prints JSON: seconds over REST in this process, and its peak memory.
+once more with a stroke, as a new version of itself). `measure` prints JSON: seconds over REST in this process, and
+its peak memory.
 """
 
 from __future__ import annotations

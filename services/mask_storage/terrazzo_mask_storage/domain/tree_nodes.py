@@ -18,7 +18,8 @@ import struct
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
+from operator import lt
 
 import numpy as np
 
@@ -101,6 +102,14 @@ def entry_of(row: bytes) -> TreeEntry:
     return TreeEntry(sample_id_of(image_hash), image_hash, row[HASH_BYTES:].hex())
 
 
+def sample_of(row: bytes) -> str:
+    return sample_id_of(row[:HASH_BYTES].hex())
+
+
+def mask_of(row: bytes) -> str:
+    return row[HASH_BYTES:].hex()
+
+
 def key_at(rows: bytes, place: int) -> bytes:
     return rows[place * ROW_BYTES : place * ROW_BYTES + KEY_BYTES]
 
@@ -114,16 +123,18 @@ def each_row(rows: bytes) -> Iterator[bytes]:
     return (rows[start : start + ROW_BYTES] for start in range(0, len(rows), ROW_BYTES))
 
 
-def rows_apart(old: bytes, new: bytes) -> tuple[list[bytes], list[bytes]] | None:
-    """The rows that differ between two leaves of the same samples; None when the samples are not the same."""
+def rows_apart(old: bytes, new: bytes) -> list[tuple[bytes, bytes]] | None:
+    """(old row, new row) where two leaves of the same samples differ; None when the samples are not the same."""
     if len(old) != len(new):
         return None
-    old_NW, new_NW = (np.frombuffer(rows, "<u4").reshape(-1, ROW_BYTES // 4) for rows in (old, new))
-    differs_NW = old_NW != new_NW
-    if differs_NW[:, : KEY_BYTES // 4].any():
+    old_N, new_N = np.frombuffer(old, np.uint64), np.frombuffer(new, np.uint64)
+    words = ROW_BYTES // 8
+    if (old_N[::words] != new_N[::words]).any():
         return None
-    starts = (np.flatnonzero(differs_NW.any(axis=1)) * ROW_BYTES).tolist()
-    return ([old[at : at + ROW_BYTES] for at in starts], [new[at : at + ROW_BYTES] for at in starts])
+    places = dict.fromkeys((np.flatnonzero(old_N != new_N) // words).tolist())
+    pairs = [(old[at : at + ROW_BYTES], new[at : at + ROW_BYTES]) for at in (p * ROW_BYTES for p in places)]
+    # The first 8 bytes of a key are the same; the others hardly ever differ.
+    return pairs if all(before[8:KEY_BYTES] == after[8:KEY_BYTES] for before, after in pairs) else None
 
 
 def leaf_bytes(rows: bytes) -> bytes:
@@ -189,12 +200,19 @@ def _rows(data: bytes, num_rows: int) -> bytes:
     if num_rows > LEAF_MAX:
         raise CorruptNode(f"a leaf of {num_rows} samples: {LEAF_MAX} are allowed")
     rows = data[_HEAD.size :]
-    # A key as three numbers that compare as its bytes do.
-    keys_N3 = np.frombuffer(rows, ">u4").reshape(num_rows, ROW_BYTES // 4)[:, : KEY_BYTES // 4].astype(np.int64)
-    step_N3 = np.sign(keys_N3[1:] - keys_N3[:-1])
-    if not (step_N3 @ (4, 2, 1) > 0).all():
+    if not (_rises(rows) or all(map(lt, _keys(rows), islice(_keys(rows), 1, None)))):
         raise CorruptNode("samples are not in order, or one is there twice")
     return rows
+
+
+def _rises(rows: bytes) -> bool:
+    """Whether each key is above the one before it already by its first 8 bytes, as those of hashes are."""
+    firsts_N = np.frombuffer(rows, ">u8")[:: ROW_BYTES // 8].astype(np.uint64)
+    return bool((firsts_N[1:] > firsts_N[:-1]).all())
+
+
+def _keys(rows: bytes) -> Iterator[bytes]:
+    return (rows[start : start + KEY_BYTES] for start in range(0, len(rows), ROW_BYTES))
 
 
 def _children(data: bytes, level: int, num_rows: int) -> list[Cell]:

@@ -52,6 +52,7 @@ __all__ = [
     "commit_id_of",
     "compare",
     "compare3",
+    "compare_rows",
     "edit",
     "find",
     "find_many",
@@ -62,9 +63,10 @@ Get = Callable[[str], bytes]
 Put = Callable[[bytes, str | None], str]
 Prefetch = Callable[[Iterable[str]], None]
 Pair = tuple[TreeEntry | None, TreeEntry | None]
-# So many samples of both sides are laid side by side at once: a few nodes of level 1 and their leaves, so that
-# what a patch lies on is still at hand.
-_COMPARED_MAX = 40_000
+RowPair = tuple[bytes, bytes]
+# The nodes above so many samples, of both sides together, are laid side by side at once: some hundred leaves are
+# then located in one query.
+_COMPARED_MAX = 500_000
 # Nodes that a walk asks for ahead: few first, so that a page reads little.
 _AHEAD = (1, 4, 16, 64)
 
@@ -214,21 +216,22 @@ def compare(old_id: str | None, new_id: str | None, get: Get, prefetch: Prefetch
 
     Parts of the trees with the same digest are not read.
     """
+    for before, after in compare_rows(old_id, new_id, get, prefetch):
+        yield entry_of(before) if before else None, entry_of(after) if after else None
+
+
+def compare_rows(
+    old_id: str | None, new_id: str | None, get: Get, prefetch: Prefetch = nothing
+) -> Iterator[RowPair]:
+    """As `compare`, the rows as they are stored (see `tree_nodes`); b"" where there is none."""
     if old_id == new_id:
         return
     load = Load(get, prefetch)
     old, new = ([load.root(tree_id)] if tree_id is not None else [] for tree_id in (old_id, new_id))
-    for old_rows, new_rows in _differing(old, new, load):
-        pairs = {row[:KEY_BYTES]: (row, b"") for row in old_rows}
-        for row in new_rows:
-            pairs[row[:KEY_BYTES]] = (pairs.get(row[:KEY_BYTES], (b"", b""))[0], row)
-        for key in sorted(pairs):
-            before, after = pairs[key]
-            yield entry_of(before) if before else None, entry_of(after) if after else None
+    yield from _differing(old, new, load)
 
 
-def _differing(old: list[Cell], new: list[Cell], load: Load) -> Iterator[tuple[set[bytes], set[bytes]]]:
-    """Rows of the one side that are not on the other, a range of ids at a time, in their order."""
+def _differing(old: list[Cell], new: list[Cell], load: Load) -> Iterator[RowPair]:
     old, new = _without_common(old, new)
     if not old and not new:
         return
@@ -237,30 +240,29 @@ def _differing(old: list[Cell], new: list[Cell], load: Load) -> Iterator[tuple[s
         while level > 0:
             old, new = _without_common(*_one_down(old, new, level, load))
             level -= 1
-        load.fill(chain(old, new))
-        yield _rows_apart(old, new)
+        load.announce(chain(old, new))
+        # A few leaves at a time: a leaf is most often stored as a patch on the one that it is compared with.
+        for old_leaves, new_leaves in _groups(old, new, 0):
+            load.fill(chain(old_leaves, new_leaves))
+            yield from _rows_apart(old_leaves, new_leaves)
+            for leaf in chain(old_leaves, new_leaves):
+                load.empty(leaf)
         return
-    for old_group, new_group in _groups(*_without_common(*_one_down(old, new, level, load))):
+    for old_group, new_group in _groups(*_without_common(*_one_down(old, new, level, load)), _COMPARED_MAX):
         yield from _differing(old_group, new_group, load)
 
 
-def _rows_apart(old: list[Cell], new: list[Cell]) -> tuple[set[bytes], set[bytes]]:
-    """Rows of leaves of the one side that are not on the other."""
-    old_rows: set[bytes] = set()
-    new_rows: set[bytes] = set()
-    beside = {(cell.low, cell.bits): cell for cell in new}
-    for cell in old:
-        opposite = beside.get((cell.low, cell.bits))
-        apart = None if opposite is None else rows_apart(cell.rows, opposite.rows)
-        if apart is None:
-            old_rows.update(each_row(cell.rows))
-        else:
-            del beside[cell.low, cell.bits]
-            old_rows.update(apart[0])
-            new_rows.update(apart[1])
-    for cell in beside.values():
-        new_rows.update(each_row(cell.rows))
-    return old_rows - new_rows, new_rows - old_rows
+def _rows_apart(old: list[Cell], new: list[Cell]) -> list[RowPair]:
+    """Rows of leaves of the one side that are not on the other, by sample id."""
+    if len(old) == len(new) == 1:
+        apart = rows_apart(old[0].rows, new[0].rows)
+        if apart is not None:
+            return apart
+    old_rows, new_rows = ({row for cell in cells for row in each_row(cell.rows)} for cells in (old, new))
+    pairs = {row[:KEY_BYTES]: (row, b"") for row in old_rows - new_rows}
+    for row in new_rows - old_rows:
+        pairs[row[:KEY_BYTES]] = (pairs.get(row[:KEY_BYTES], (b"", b""))[0], row)
+    return [pairs[key] for key in sorted(pairs)]
 
 
 def _without_common(old: list[Cell], new: list[Cell]) -> tuple[list[Cell], list[Cell]]:
@@ -278,19 +280,20 @@ def _one_down(old: list[Cell], new: list[Cell], level: int, load: Load) -> tuple
     return down(old), down(new)
 
 
-def _groups(old: list[Cell], new: list[Cell]) -> Iterator[tuple[list[Cell], list[Cell]]]:
-    """Cells that share ids stay together; neighbours too, while they are few."""
+def _groups(old: list[Cell], new: list[Cell], most: int) -> Iterator[tuple[list[Cell], list[Cell]]]:
+    """Cells that share ids stay together; neighbours too, while they hold at most that many samples."""
     cells = sorted(chain(((c, 0) for c in old), ((c, 1) for c in new)), key=lambda item: item[0].low)
     group: tuple[list[Cell], list[Cell]] = ([], [])
     end = num = 0
     for cell, side in cells:
-        if cell.low >= end and num + cell.num > _COMPARED_MAX:
+        if num and cell.low >= end and num + cell.num > most:
             yield group
             group, num = ([], []), 0
         group[side].append(cell)
         end = max(end, cell.end)
         num += cell.num
-    yield group
+    if num:
+        yield group
 
 
 def compare3(
