@@ -25,8 +25,7 @@ def boundary_iou(
     prediction before its contour is drawn. Raises ShapeMismatch when the maps differ in size, UnsupportedMask when
     `class_ids` is empty, repeats an id or holds `ignore`.
     """
-    from terrazzo_masks.kernels.bands import count_bands
-    from terrazzo_masks.kernels.points import places_of_runs
+    from terrazzo_masks.kernels.bands import count_bands, places_of_runs
     from terrazzo_masks.kernels.runs import find_runs
 
     truth_HW, pred_HW = judged_pair(truth_HW, pred_HW, class_ids, ignore)
@@ -73,48 +72,30 @@ def boundary_f(
     Raises ShapeMismatch when the maps differ in size, UnsupportedMask when `class_ids` is empty, repeats an id or
     holds `ignore`, or the tolerance is negative or no number.
     """
-    from terrazzo_masks.kernels.points import places_of_runs, window_points
-    from terrazzo_masks.kernels.runs import find_runs
+    from terrazzo_masks.kernels.points import window_points
+    from terrazzo_masks.kernels.within import count_within
 
     if not 0 <= tolerance < np.inf:
         raise UnsupportedMask(f"a tolerance is a number of 0 or more, not {tolerance}")
     truth_HW, pred_HW = judged_pair(truth_HW, pred_HW, class_ids, ignore)
+    height, width = truth_HW.shape
     reach_px = tolerance if tolerance >= 1 else float(np.ceil(tolerance * np.linalg.norm(truth_HW.shape)))
+    # Squared distances are whole numbers, and none is beyond the diagonal's.
+    reach_square = int(min(reach_px**2, height**2 + width**2))
     num_classes = len(class_ids)
     place_of = index_table(class_ids, absent=num_classes)
-    found = []
-    for labels_HW in (truth_HW, pred_HW):
-        runs = find_runs(labels_HW)
-        place_R = places_of_runs(labels_HW, *runs, place_of)
-        found.append(window_points(*runs, place_R, labels_HW.shape[1], num_classes))
-    (true_first, true_y, true_x), (pred_first, pred_y, pred_x) = found
-    square_Q = np.empty(max(true_y.size, pred_y.size))
+    true_points, pred_points = (window_points(labels, place_of, num_classes) for labels in (truth_HW, pred_HW))
+    true_near_K, pred_near_K = np.empty(num_classes, np.int64), np.empty(num_classes, np.int64)
+    count_within(*true_points, *pred_points, height, width, reach_square, true_near_K)
+    count_within(*pred_points, *true_points, height, width, reach_square, pred_near_K)
     scores = np.full(num_classes, np.nan)
+    num_true_K, num_pred_K = np.diff(true_points[0]), np.diff(pred_points[0])
     for k, class_id in enumerate(class_ids):
-        true_slice, pred_slice = (slice(*first[k : k + 2]) for first in (true_first, pred_first))
-        true_points, pred_points = (
-            (true_y[true_slice], true_x[true_slice]),
-            (pred_y[pred_slice], pred_x[pred_slice]),
-        )
-        if true_points[0].size and pred_points[0].size:
-            precision = _share_within(reach_px, pred_points, true_points, square_Q)
-            recall = _share_within(reach_px, true_points, pred_points, square_Q)
+        if num_true_K[k] and num_pred_K[k]:
+            precision, recall = pred_near_K[k] / num_pred_K[k], true_near_K[k] / num_true_K[k]
             scores[k] = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-        elif true_points[0].size or pred_points[0].size:
+        elif num_true_K[k] or num_pred_K[k]:
             scores[k] = 0.0
         elif truth_HW[0, 0] == class_id or pred_HW[0, 0] == class_id:
             scores[k] = 1.0
     return scores
-
-
-Points = tuple[NDArray[np.int32], NDArray[np.int32]]
-
-
-def _share_within(reach_px: float, points: Points, others: Points, square_Q: NDArray[np.float64]) -> float:
-    """Share of the points that have one of the others within `reach_px`; `square_Q` is room to work in."""
-    from terrazzo_masks.kernels.nearest import nearest_squares
-
-    square_Q = square_Q[: points[0].size]
-    enough = float(np.floor(reach_px**2))  # squared distances are whole numbers
-    nearest_squares(*points, *others, 1.0, 1.0, enough + 1, enough, square_Q)
-    return np.count_nonzero(square_Q <= enough) / square_Q.size

@@ -46,8 +46,7 @@ def surface_distances(
     Raises ShapeMismatch when the maps differ in size, UnsupportedMask when `class_ids` is empty, repeats an id or
     holds `ignore`, or a spacing is not a positive number.
     """
-    from terrazzo_masks.kernels.points import border_points, places_of_runs
-    from terrazzo_masks.kernels.runs import find_runs
+    from terrazzo_masks.kernels.points import border_points
 
     if len(spacing) != 2 or not all(0 < step < np.inf for step in spacing):
         raise UnsupportedMask(f"spacing {spacing} is not two positive numbers (height and width of a pixel)")
@@ -55,9 +54,7 @@ def surface_distances(
     place_of = index_table(class_ids, absent=num_classes)
     first_by_map, points_by_map = [], []
     for labels_HW in judged_pair(truth_HW, pred_HW, class_ids, ignore):
-        runs = find_runs(labels_HW)
-        place_R = places_of_runs(labels_HW, *runs, place_of)
-        first_K1, y_P, x_P = border_points(*runs, place_R, labels_HW.shape[1], num_classes)
+        first_K1, y_P, x_P = border_points(labels_HW, place_of, num_classes)
         first_by_map.append(first_K1.tolist())
         points_by_map.append((y_P, x_P))
     figures_K3 = np.full((num_classes, 3), np.nan)
@@ -78,11 +75,11 @@ Points = tuple[NDArray[np.int32], NDArray[np.int32]]
 
 
 def _distances(points: Points, others: Points, spacing: tuple[float, float]) -> NDArray[np.float64]:
-    """From each point to the nearest of the others, float64 (Q,)."""
+    """From each point to the nearest of the others, float64 (Q,), in any order."""
     from terrazzo_masks.kernels.nearest import nearest_squares
 
     square_Q = np.empty(points[0].size)
-    nearest_squares(*points, *others, float(spacing[0]), float(spacing[1]), np.inf, 0.0, square_Q)
+    nearest_squares(*points, *others, float(spacing[0]), float(spacing[1]), square_Q)
     return np.sqrt(square_Q, out=square_Q)
 
 

@@ -6,12 +6,26 @@ row that is a run of 2d+1 pixels: a core holds the pixels d or more from the end
 which row a column is in a core of one class, the band is left 2d rows later if that still holds.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo_masks.native import kernel, lean
 
 NONE = -1
+
+
+@kernel
+def places_of_runs(
+    labels_HW: NDArray[Any], row_H1: NDArray[np.int64], start_R: NDArray[np.int32], place_of: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """The place of each run's class."""
+    place_R = np.empty(start_R.size, np.int32)
+    for y in range(labels_HW.shape[0]):
+        for run in range(row_H1[y], row_H1[y + 1]):
+            place_R[run] = place_of[labels_HW[y, start_R[run]]]
+    return place_R
 
 
 @lean
@@ -176,5 +190,7 @@ def count_bands(
 
 
 def warm() -> None:
-    row_H1, start_R, place_R = np.array([0, 1]), np.zeros(1, np.int32), np.zeros(1, np.int32)
+    row_H1, start_R, place_of = np.array([0, 1]), np.zeros(1, np.int32), np.zeros(65536, np.int64)
+    for dtype in (np.uint8, np.uint16):
+        place_R = places_of_runs(np.zeros((1, 1), dtype), row_H1, start_R, place_of)
     count_bands(row_H1, start_R, place_R, row_H1, start_R, place_R, 1, 1, np.zeros((1, 3), np.int64))

@@ -1,15 +1,17 @@
 """The distance from each point of one list to the nearest of another.
 
-A list of points is sorted by rows, and by columns within a row.
+Both lists are laid out by cells. For all points of one cell together the few others are found that can be nearest
+to any of them; then each point looks through those alone.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks.native import kernel, lean
+from terrazzo_masks.native import kernel, lean, reducing
 
 CELL_SHIFT = 4  # cells of 16 x 16 pixels
 BEYOND = 2**40  # farther than any row: its square is a number too
+SLACK = 1 + 1e-9  # what is left out for good shall be farther by more than a rounding error
 
 
 @kernel
@@ -31,97 +33,117 @@ def into_cells(
     return first_C2, sorted_y_P, sorted_x_P
 
 
-@kernel
-def link_columns(
-    x_P: NDArray[np.int32], left: int, num_columns: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """(first point of each column or -1, next point of the same column after each point or -1)."""
-    first_X, next_P = np.full(num_columns, -1, np.int32), np.empty(x_P.size, np.int32)
-    for p in range(x_P.size - 1, -1, -1):
-        next_P[p] = first_X[x_P[p] - left]
-        first_X[x_P[p] - left] = p
-    return first_X, next_P
+@lean
+def outside(at: float, start: int, cell: int) -> float:
+    """How far `at` lies outside the pixels of a cell; cell 0 begins at `start`."""
+    first = start + (cell << CELL_SHIFT)
+    return max(0.0, first - at, at - first - ((1 << CELL_SHIFT) - 1))
 
 
 @lean
-def envelope(
-    y: int,
-    left: int,
+def nearest_to(
+    y: float,
+    x: float,
+    grid: tuple[int, int, int, int],
+    first_C: NDArray[np.int32],
     y_P: NDArray[np.int32],
-    passed_X: NDArray[np.int32],
-    first_X: NDArray[np.int32],
-    next_P: NDArray[np.int32],
+    x_P: NDArray[np.int32],
     step_y: float,
     step_x: float,
-    hull_X3: NDArray[np.float64],
-) -> int:
-    """The columns that are nearest to some place in row y, from left to right, and how many they are.
+    nearest: int,
+) -> tuple[float, int]:
+    """(squared distance, point) of the nearest point to a place; `nearest` is a guess.
 
-    Felzenszwalb and Huttenlocher (2012): each column's nearest point in the column makes a parabola over the row,
-    `hull_X3` gets place, squared distance down the column, and from where on it is the lowest. `passed_X` is the
-    last point of each column at or above row y.
+    Rows of cells are looked through from the nearest outwards, until those alone are too far.
     """
-    num = 0
-    for column in range(first_X.size):
-        above = passed_X[column]
-        below = next_P[above] if above >= 0 else first_X[column]
-        if above < 0 and below < 0:
+    top, left, num_across, num_down = grid
+    best = ((y - y_P[nearest]) * step_y) ** 2 + ((x - x_P[nearest]) * step_x) ** 2
+    below = min(max((int(y) - top) >> CELL_SHIFT, 0), num_down - 1)
+    above = below - 1
+    while True:
+        # Of the two rows of cells that come next, below and above, the nearer one.
+        to_below = outside(y, top, below) if below < num_down else float(BEYOND)
+        to_above = outside(y, top, above) if above >= 0 else float(BEYOND)
+        away = min(to_below, to_above) * step_y
+        if away * away >= best:
+            return best, nearest
+        row = below
+        if to_below <= to_above:
+            below += 1
+        else:
+            row = above
+            above -= 1
+        reach = min(np.sqrt(best - away * away) / step_x + 1, float(BEYOND))
+        lowest = max(0, (int(x - reach) - left) >> CELL_SHIFT)
+        highest = min(num_across - 1, (int(x + reach) - left) >> CELL_SHIFT)
+        if lowest > highest:
             continue
-        away = y - y_P[above] if above >= 0 else y_P[below] - y
-        if above >= 0 and below >= 0:
-            away = min(away, y_P[below] - y)
-        place, across = (left + column) * step_x, (away * step_y) ** 2
-        start = -np.inf
-        while num > 0:
-            place_before, across_before = hull_X3[num - 1, 0], hull_X3[num - 1, 1]
-            squares = (across + place * place) - (across_before + place_before * place_before)
-            start = squares / (2 * (place - place_before))
-            if start > hull_X3[num - 1, 2]:
-                break
-            num -= 1
-            start = -np.inf
-        hull_X3[num, 0], hull_X3[num, 1], hull_X3[num, 2] = place, across, start
-        num += 1
-    return num
+        for p in range(first_C[row * num_across + lowest], first_C[row * num_across + highest + 1]):
+            square = ((y - y_P[p]) * step_y) ** 2 + ((x - x_P[p]) * step_x) ** 2
+            if square < best:
+                best, nearest = square, p
 
 
 @lean
-def away_from_cells(y: int, top: int, row: int) -> int:
-    """Rows from y to the nearest one of a row of cells."""
-    start = top + (row << CELL_SHIFT)
-    return max(0, start - y, y - start - (1 << CELL_SHIFT) + 1)
-
-
-@lean
-def nearest_in_cells(
-    y: int,
-    x: int,
-    away: int,
-    cell: int,
-    num_across: int,
+def gather(
+    y: float,
+    x: float,
+    half_y: float,
+    half_x: float,
+    grid: tuple[int, int, int, int],
     first_C: NDArray[np.int32],
-    left: int,
     y_P: NDArray[np.int32],
     x_P: NDArray[np.int32],
     step_y: float,
     step_x: float,
     best: float,
-    last: int,
-) -> tuple[float, int, int]:
-    """(smaller of `best` and the least squared distance in a row of cells, its point or `last`, points looked at).
+    nearest: int,
+    y_C: NDArray[np.float64],
+    x_C: NDArray[np.float64],
+) -> int:
+    """Copy those points that can be nearest to a place of the box `half_y`, `half_x` around (y, x); how many.
 
-    The row of `num_across` cells begins with `cell` at column `left`; its rows are `away` or more from y."""
-    reach = int(np.sqrt(best - (away * step_y) ** 2) / step_x) + 1
-    lowest = max(0, (x - reach - left) >> CELL_SHIFT)
-    highest = min(num_across - 1, (x + reach - left) >> CELL_SHIFT)
-    if lowest > highest:
-        return best, last, 0
-    first, end = first_C[cell + lowest], first_C[cell + highest + 1]
-    for p in range(first, end):
-        square = ((y - y_P[p]) * step_y) ** 2 + ((x - x_P[p]) * step_x) ** 2
-        if square < best:
-            best, last = square, p
-    return best, last, end - first
+    `nearest` is the nearest to the box's centre. Another point is left out if even the corner of the box that lies
+    farthest on its side is nearer to that one. How much nearer is a linear function over the box.
+    """
+    top, left, num_across, num_down = grid
+    box_y, box_x = half_y * step_y, half_x * step_x
+    farthest = (np.sqrt(best) + 2 * np.sqrt(box_y * box_y + box_x * box_x)) * SLACK
+    reach_y, reach_x = min(farthest / step_y, float(BEYOND)) + 1, min(farthest / step_x, float(BEYOND)) + 1
+    nearest_y, nearest_x = y_P[nearest], x_P[nearest]
+    row_first = max(0, (int(y - reach_y) - top) >> CELL_SHIFT)
+    row_last = min(num_down - 1, (int(y + reach_y) - top) >> CELL_SHIFT)
+    col_first = max(0, (int(x - reach_x) - left) >> CELL_SHIFT)
+    col_last = min(num_across - 1, (int(x + reach_x) - left) >> CELL_SHIFT)
+    num = 0
+    for row in range(row_first, row_last + 1):
+        away = outside(y, top, row) * step_y
+        if away > farthest:
+            continue
+        for p in range(first_C[row * num_across + col_first], first_C[row * num_across + col_last + 1]):
+            across_y, across_x = (y - y_P[p]) * step_y, (x - x_P[p]) * step_x
+            aside = box_y * abs(y_P[p] - nearest_y) * step_y + box_x * abs(x_P[p] - nearest_x) * step_x
+            y_C[num], x_C[num] = y_P[p], x_P[p]
+            num += across_y * across_y + across_x * across_x <= (best + 2 * aside) * SLACK
+    return num
+
+
+@reducing
+def least_square(
+    y: float,
+    x: float,
+    num: int,
+    y_C: NDArray[np.float64],
+    x_C: NDArray[np.float64],
+    step_y: float,
+    step_x: float,
+) -> float:
+    """The squared distance to the nearest of the first `num` points."""
+    best = np.inf
+    for i in range(num):
+        down, across = (y - y_C[i]) * step_y, (x - x_C[i]) * step_x
+        best = min(best, down * down + across * across)
+    return best
 
 
 @kernel
@@ -132,92 +154,35 @@ def nearest_squares(
     x_P: NDArray[np.int32],
     step_y: float,
     step_x: float,
-    limit: float,
-    enough: float,
     square_Q: NDArray[np.float64],
 ) -> None:
-    """Squared distance from each point of the first list to the nearest of the second, `limit` if none is nearer.
+    """Squared distances from the points of the first list to the nearest of the second, in any order.
 
-    A pixel is `step_y` high and `step_x` wide. A distance of up to `enough` may be that of any point so near.
-    The second list has a point. Points are looked for by rows of cells, from the nearest outwards, until those
-    alone are too far. Where that takes long for a row of points, what is left of it is read from the envelope of
-    the second list's columns.
+    A pixel is `step_y` high and `step_x` wide. Both lists are sorted by rows, the second has a point.
     """
-    top, left = y_P[0], int(np.min(x_P))
-    num_columns = int(np.max(x_P)) - left + 1
-    num_across, num_down = ((num_columns - 1) >> CELL_SHIFT) + 1, ((y_P[-1] - top) >> CELL_SHIFT) + 1
-    first_C, cell_y_P, cell_x_P = into_cells(y_P, x_P, top, left, num_across, num_down)
-    first_X, next_P = np.empty(0, np.int32), np.empty(0, np.int32)
-    passed_X, hull_X3 = np.empty(0, np.int32), np.empty((0, 3))
-    # What was found last, and what was found last thereabouts in the row: most often nearly as near again.
-    hint_X = np.zeros((int(np.max(x_Q)) >> CELL_SHIFT) + 1, np.int32)
-    last, num_passed, work, row_of_work = 0, 0, 0, -1
-    q = 0
-    while q < y_Q.size:
-        y, x = y_Q[q], x_Q[q]
-        if y != row_of_work:
-            work, row_of_work = 0, y
-        best = ((y - cell_y_P[last]) * step_y) ** 2 + ((x - cell_x_P[last]) * step_x) ** 2
-        if best <= enough:
-            square_Q[q] = best
-            q += 1
+    left, top = int(np.min(x_P)), y_P[0]
+    grid = (top, left, ((np.max(x_P) - left) >> CELL_SHIFT) + 1, ((y_P[-1] - top) >> CELL_SHIFT) + 1)
+    first_C, y_P, x_P = into_cells(y_P, x_P, top, left, grid[2], grid[3])
+    left, top = int(np.min(x_Q)), y_Q[0]
+    num_across, num_down = ((np.max(x_Q) - left) >> CELL_SHIFT) + 1, ((y_Q[-1] - top) >> CELL_SHIFT) + 1
+    first_D, y_Q, x_Q = into_cells(y_Q, x_Q, top, left, num_across, num_down)
+    y_C, x_C = np.empty(y_P.size + 1), np.empty(y_P.size + 1)
+    nearest = 0
+    for cell in range(num_across * num_down):
+        first, end = first_D[cell], first_D[cell + 1]
+        if first == end:
             continue
-        hint = hint_X[x >> CELL_SHIFT]
-        square = ((y - cell_y_P[hint]) * step_y) ** 2 + ((x - cell_x_P[hint]) * step_x) ** 2
-        if square < best:
-            best, last = square, hint
-        best = min(limit, best)
-        below = min(max((y - top) >> CELL_SHIFT, 0), num_down - 1)
-        above = below - 1
-        while best > enough:
-            # Of the two rows of cells that come next, below and above, the nearer one.
-            to_below = away_from_cells(y, top, below) if below < num_down else BEYOND
-            to_above = away_from_cells(y, top, above) if above >= 0 else BEYOND
-            away = min(to_below, to_above)
-            if (away * step_y) ** 2 >= best:
-                break
-            row = below
-            if to_below <= to_above:
-                below += 1
-            else:
-                row = above
-                above -= 1
-            best, last, num = nearest_in_cells(
-                y,
-                x,
-                away,
-                row * num_across,
-                num_across,
-                first_C,
-                left,
-                cell_y_P,
-                cell_x_P,
-                step_y,
-                step_x,
-                best,
-                last,
-            )
-            work += 2 + num
-        square_Q[q] = best
-        hint_X[x >> CELL_SHIFT] = last
-        q += 1
-        if work > 128 + num_columns and q < y_Q.size and y_Q[q] == y:
-            if first_X.size == 0:
-                first_X, next_P = link_columns(x_P, left, num_columns)
-                passed_X, hull_X3 = np.full(num_columns, -1, np.int32), np.empty((num_columns, 3))
-            while num_passed < y_P.size and y_P[num_passed] <= y:
-                passed_X[x_P[num_passed] - left] = num_passed
-                num_passed += 1
-            num = envelope(int(y), left, y_P, passed_X, first_X, next_P, step_y, step_x, hull_X3)
-            at = 0
-            while q < y_Q.size and y_Q[q] == y:
-                place = x_Q[q] * step_x
-                while at + 1 < num and hull_X3[at + 1, 2] <= place:
-                    at += 1
-                square_Q[q] = min(limit, (place - hull_X3[at, 0]) ** 2 + hull_X3[at, 1])
-                q += 1
+        x_min, x_max = x_Q[first], x_Q[first]
+        for q in range(first + 1, end):
+            x_min, x_max = min(x_min, x_Q[q]), max(x_max, x_Q[q])
+        y, x = (y_Q[first] + y_Q[end - 1]) / 2, (x_min + x_max) / 2
+        half_y, half_x = (y_Q[end - 1] - y_Q[first]) / 2, (x_max - x_min) / 2
+        best, nearest = nearest_to(y, x, grid, first_C, y_P, x_P, step_y, step_x, nearest)
+        num = gather(y, x, half_y, half_x, grid, first_C, y_P, x_P, step_y, step_x, best, nearest, y_C, x_C)
+        for q in range(first, end):
+            square_Q[q] = least_square(float(y_Q[q]), float(x_Q[q]), num, y_C, x_C, step_y, step_x)
 
 
 def warm() -> None:
     y_P, x_P = np.zeros(1, np.int32), np.zeros(1, np.int32)
-    nearest_squares(y_P, x_P, y_P, x_P, 1.0, 1.0, np.inf, 0.0, np.zeros(1))
+    nearest_squares(y_P, x_P, y_P, x_P, 1.0, 1.0, np.zeros(1))
