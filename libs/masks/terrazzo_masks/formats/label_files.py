@@ -92,27 +92,28 @@ def to_png(labels_HW: LabelMap, palette: Palette | None = None) -> bytes:
     require_labels(labels_HW)
     as_palette = palette is not None and int(labels_HW.max()) <= 255
     values_HW = labels_HW.astype(np.uint8, copy=False) if as_palette else labels_HW
-    height, width = values_HW.shape
+    width = values_HW.shape[1]
     kind = PALETTE if as_palette else GRAY
     colors = palette_table(palette, 256).tobytes() if as_palette and palette is not None else None
-    big_endian = values_HW.astype(values_HW.dtype.newbyteorder(">"), order="C", copy=False)
-    rows_HB = big_endian.view(np.uint8).reshape(height, -1)
-    return png_bytes(rows_HB, width, 8 * values_HW.dtype.itemsize, kind, colors)
+    return png_bytes(_rows(values_HW), width, 8 * values_HW.dtype.itemsize, kind, colors)
 
 
 def rgb_png(colors_HWC: NDArray[np.uint8]) -> bytes:
     """A PNG of colours (H, W, 3), as flat as a label map's: written the same way."""
-    height, width, _ = colors_HWC.shape
-    return png_bytes(np.ascontiguousarray(colors_HWC).reshape(height, -1), width, 8, RGB)
+    return png_bytes(_rows(colors_HWC), colors_HWC.shape[1], 8, RGB)
 
 
 def picture_png(pixels: NDArray[np.uint8 | np.uint16], comment: str = "") -> bytes:
     """A PNG of gray levels (H, W), 8 or 16 bit, or 8 bit colours (H, W, 3); `comment` makes equal ones differ."""
-    height, width = pixels.shape[:2]
-    big_endian = pixels.astype(pixels.dtype.newbyteorder(">"), order="C", copy=False)
-    rows_HB = big_endian.view(np.uint8).reshape(height, -1)
     kind = RGB if pixels.ndim == 3 else GRAY
-    return png_bytes(rows_HB, width, 8 * pixels.dtype.itemsize, kind, None, comment)
+    return png_bytes(_rows(pixels), pixels.shape[1], 8 * pixels.dtype.itemsize, kind, None, comment)
+
+
+def _rows(pixels: NDArray[np.uint8 | np.uint16]) -> NDArray[np.uint8]:
+    """The rows of bytes of a picture (H, W) or (H, W, C), 16 bit ones with the high byte first as PNG has it."""
+    narrow = pixels.dtype.itemsize == 1
+    big_endian = pixels if narrow else pixels.astype(pixels.dtype.newbyteorder(">"), order="C", copy=False)
+    return np.ascontiguousarray(big_endian).view(np.uint8).reshape(len(pixels), -1)
 
 
 def to_npy(labels_HW: LabelMap) -> bytes:

@@ -101,9 +101,9 @@ def plain_png_labels(data: bytes) -> LabelMap | None:
         return rows_HB
     if depth == 16:
         return rows_HB.view(">u2").astype(np.uint16)
-    labels_HW = np.empty((height, width), np.uint8)
-    split_bytes(rows_HB, depth, labels_HW)
-    return labels_HW
+    samples_HS = np.empty((height, 8 // depth * row_bytes), np.uint8)
+    split_bytes(rows_HB, depth, samples_HS)
+    return np.ascontiguousarray(samples_HS[:, :width])
 
 
 def _image_data(data: bytes, has_palette: bool) -> bytes | memoryview | None:
