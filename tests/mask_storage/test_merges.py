@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
-from terrazzo_schema.events import CommitCreated, ConflictFound, ConflictWithdrawn, MergeClosed, MergeOpened
+from terrazzo_schema.events import CommitCreated, ConflictFound, MergeClosed
 
 from .conftest import PROJECT, World
 from .merging import H, W, commit_masks, forked, labels_at, merge, painted, post
@@ -57,31 +56,6 @@ def test_a_branch_with_nothing_of_its_own_moves_forward_without_a_commit(world: 
     assert merge(world, "main")["state"] == "up_to_date"
 
 
-def test_the_same_pixels_in_two_classes_are_a_conflict_with_both_sides_shown(world: World) -> None:
-    [sample] = forked(world)
-    commit_masks(world, {sample: painted((0, 0, 20, 20, 2))})
-    commit_masks(world, {sample: painted((10, 10, 20, 20, 3))}, "side")
-    view = merge(world)
-    assert (view["state"], view["commit_id"], view["num_conflicts"], view["num_resolved"]) == ("open", None, 1, 0)
-    [conflict] = view["conflicts"]
-    assert conflict["box"] == {"y": 10, "x": 10, "height": 10, "width": 10}
-    assert conflict["num_pixels"] == 100
-    assert conflict["flow"] == [{"from_class": 2, "to_class": 3, "pixels": 100}]
-    assert (world.labels(conflict["ours_mask_id"]) == painted((0, 0, 20, 20, 2))).all()
-    assert (world.labels(conflict["theirs_mask_id"]) == painted((10, 10, 20, 20, 3))).all()
-    assert (world.labels(conflict["base_mask_id"]) == painted()).all()
-    assert (world.labels(conflict["merged_mask_id"]) == painted((10, 10, 20, 20, 3), (0, 0, 20, 20, 2))).all()
-    [found] = world.said(ConflictFound)
-    assert found.key == sample
-    assert found.message.conflict_id == conflict["conflict_id"]
-    assert (found.message.region.y, found.message.num_pixels) == (10, 100)
-    assert len(world.said(MergeOpened)) == 1
-    assert world.dataset("commits/main")["message"] == "a commit"
-    assert world.dataset(f"merges/{view['merge_id']}") == view
-    assert world.dataset("merges")["items"] == [view]
-    assert world.dataset(f"merges/{view['merge_id']}/conflicts")["items"] == [conflict]
-
-
 @pytest.mark.parametrize(("strategy", "first", "second"), [("ours", 3, 2), ("theirs", 2, 3)])
 def test_a_strategy_decides_the_conflicts_and_nothing_else(
     world: World, strategy: str, first: int, second: int
@@ -119,76 +93,6 @@ def test_a_dry_run_says_what_would_be_and_stores_nothing(world: World) -> None:
     assert not world.said(MergeClosed)
 
 
-def test_removed_on_one_side_and_changed_on_the_other_is_a_managers_to_decide(world: World) -> None:
-    a, b = forked(world, 2)
-    commit_masks(world, {a: None, b: painted((0, 0, 5, 5, 2))})
-    commit_masks(world, {a: painted((0, 0, 5, 5, 3)), b: None}, "side")
-    view = merge(world)
-    assert {c["sample_id"]: c["kind"] for c in view["conflicts"]} == {a: "removed", b: "removed"}
-    assert world.said(ConflictFound) == [], "there is nothing to paint"
-    path = f"merges/{view['merge_id']}/resolutions"
-    assert post(world, path, {"sample_id": a}).status_code == 422
-    assert post(world, path, {"sample_id": "smp_" + "0" * 24, "choose": "ours"}).status_code == 404
-    assert post(world, path, {"sample_id": a, "choose": "theirs"}).json()["num_resolved"] == 1
-    assert post(world, path, {"sample_id": a, "choose": "ours"}).status_code == 409
-    assert post(world, path, {"sample_id": b, "choose": "theirs"}).json()["num_resolved"] == 2
-    assert world.service.step() > 0
-    assert world.dataset(f"merges/{view['merge_id']}")["state"] == "merged"
-    found = labels_at(world, "main")
-    assert list(found) == [a]
-    assert (found[a] == painted((0, 0, 5, 5, 3))).all()
-
-
-def test_a_ruling_by_hand_calls_the_task_off_and_completes_the_merge_by_itself(world: World) -> None:
-    [sample] = forked(world)
-    commit_masks(world, {sample: painted((0, 0, 9, 9, 2))})
-    commit_masks(world, {sample: painted((0, 0, 9, 9, 3))}, "side")
-    view = merge(world)
-    ruled = world.put(painted((0, 0, 9, 9, 0)))
-    small = world.put(np.ones((5, 5), np.uint8))
-    path = f"merges/{view['merge_id']}/resolutions"
-    assert post(world, path, {"sample_id": sample, "mask_id": small}).status_code == 422
-    assert post(world, path, {"sample_id": sample, "mask_id": "0" * 64}).status_code == 422
-    assert post(world, path, {"sample_id": sample, "mask_id": ruled}).status_code == 200
-    assert len(world.said(ConflictWithdrawn)) == 1
-    world.service.step()
-    done = world.dataset(f"merges/{view['merge_id']}")
-    assert (done["state"], done["num_resolved"], done["conflicts"][0]["mask_id"]) == ("merged", 1, ruled)
-    assert (labels_at(world, "main")[sample] == painted((0, 0, 9, 9, 0))).all()
-    assert world.dataset("commits/main")["parent_ids"] == [view["target_commit_id"], view["source_commit_id"]]
-
-
-def test_rulings_stand_when_the_branch_moves_and_new_conflicts_are_asked_about(world: World) -> None:
-    a, b = forked(world, 2)
-    commit_masks(world, {a: painted((0, 0, 9, 9, 2))})
-    commit_masks(world, {a: painted((0, 0, 9, 9, 3)), b: painted((5, 5, 5, 5, 3))}, "side")
-    view = merge(world)
-    post(world, f"merges/{view['merge_id']}/resolutions", {"sample_id": a, "choose": "theirs"})
-    moved = commit_masks(world, {b: painted((5, 5, 5, 5, 2))})
-    world.service.step()
-    again = world.dataset(f"merges/{view['merge_id']}")
-    assert (again["state"], again["num_conflicts"], again["num_resolved"]) == ("open", 2, 1)
-    assert again["target_commit_id"] == moved["commit_id"]
-    assert {c["sample_id"]: c["state"] for c in again["conflicts"]} == {a: "resolved", b: "open"}
-    assert [e.key for e in world.said(ConflictFound)] == [b], "the first one is on its way"
-    answer = post(world, f"merges/{view['merge_id']}/complete", {"strategy": "ours"})
-    assert answer.json()["state"] == "merged"
-    found = labels_at(world, "main")
-    assert (found[a] == painted((0, 0, 9, 9, 3))).all()
-    assert (found[b] == painted((5, 5, 5, 5, 2))).all()
-
-
-def test_a_conflict_that_the_branch_itself_settles_is_withdrawn(world: World) -> None:
-    [sample] = forked(world)
-    commit_masks(world, {sample: painted((0, 0, 9, 9, 2))})
-    commit_masks(world, {sample: painted((0, 0, 9, 9, 3))}, "side")
-    view = merge(world)
-    commit_masks(world, {sample: painted((0, 0, 9, 9, 3))})
-    answer = post(world, f"merges/{view['merge_id']}/complete")
-    assert (answer.json()["state"], answer.json()["num_conflicts"]) == ("merged", 0)
-    assert len(world.said(ConflictWithdrawn)) == 1
-
-
 def test_a_merge_that_would_be_lost_under_staged_masks_is_refused(world: World) -> None:
     a, b = forked(world, 2)
     commit_masks(world, {a: painted((0, 0, 9, 9, 2))}, "side")
@@ -211,19 +115,6 @@ def test_the_same_merge_asked_for_again_while_it_is_open_is_the_same_merge(world
     commit_masks(world, {sample: painted((0, 0, 9, 9, 3))}, "side")
     assert merge(world) == merge(world)
     assert len(world.said(ConflictFound)) == 1
-
-
-def test_an_abandoned_merge_calls_its_tasks_off_and_stays_abandoned(world: World) -> None:
-    [sample] = forked(world)
-    commit_masks(world, {sample: painted((0, 0, 9, 9, 2))})
-    commit_masks(world, {sample: painted((0, 0, 9, 9, 3))}, "side")
-    merge_id = merge(world)["merge_id"]
-    for _ in range(2):
-        assert post(world, f"merges/{merge_id}/abandon").json()["state"] == "abandoned"
-    assert len(world.said(ConflictWithdrawn)) == 1
-    assert post(world, f"merges/{merge_id}/complete").status_code == 409
-    assert world.service.step() >= 0
-    assert world.dataset("commits/main")["message"] == "a commit"
 
 
 def test_the_same_request_again_gets_the_same_merge(world: World) -> None:

@@ -10,6 +10,7 @@ import typer
 from terrazzo.cli.connection import DEFAULT_DATA_DIR, DataOption, KeyOption, UrlOption, connect
 from terrazzo.cli.output import JsonFlag, show, show_table, take
 from terrazzo_schema.errors import BadRequest
+from terrazzo_schema.rest.task import TaskView
 
 app = typer.Typer(help="Batches, tasks and leases.", no_args_is_help=True)
 COLUMNS = {
@@ -65,7 +66,7 @@ def lease(
     data_dir: DataOption = DEFAULT_DATA_DIR,
     as_json: JsonFlag = False,
 ) -> None:
-    """Take the next task: writes its image, its proposal and, of a dispute, both sides (index PNG) to files."""
+    """Take the next task: writes its image, its proposal and, of a dispute, all sides (index PNG) to files."""
     with connect(url, key, data_dir) as client:
         held = client.tasks.lease(project_id)
         if held is None:
@@ -76,17 +77,23 @@ def lease(
         image = out / f"{task.task_id}.image"
         image.write_bytes(client.images.content(project_id, task.image_hash))
         files = {"image": str(image)}
-        shown = task.mask_id or (task.proposal.mask_id if task.proposal else None)
-        if shown is not None:
-            proposal = out / f"{task.task_id}.proposal.png"
-            proposal.write_bytes(client.masks.content(project_id, shown, format="png"))
-            files["proposal"] = str(proposal)
-        for number, mask_id in enumerate(task.candidate_mask_ids, start=1):
-            candidate = out / f"{task.task_id}.candidate-{number}.png"
-            candidate.write_bytes(client.masks.content(project_id, mask_id, format="png"))
-            files[f"candidate {number}"] = str(candidate)
+        for what, mask_id in _masks_of(task).items():
+            file = out / f"{task.task_id}.{what.replace(' ', '-')}.png"
+            file.write_bytes(client.masks.content(project_id, mask_id, format="png"))
+            files[what] = str(file)
     lines = [f"{held.lease_id}  {task.kind} {task.task_id} until {held.expires_at:%H:%M:%S}", *files.values()]
+    if task.removed_by is not None:
+        side = {"ours": "the target branch", "theirs": "the source"}[task.removed_by]
+        lines.append(f"{side} removed this sample: submit a mask to keep it, or --verdict remove")
     show({"lease": held.model_dump(mode="json"), "files": files}, as_json, "\n".join(lines))
+
+
+def _masks_of(task: TaskView) -> dict[str, str]:
+    """The masks that a person is shown: what each is -> its id."""
+    shown = task.mask_id or (task.proposal.mask_id if task.proposal is not None else None)
+    masks = {"proposal": shown, "base": task.base_mask_id}
+    masks |= {f"candidate {number}": mask_id for number, mask_id in enumerate(task.candidate_mask_ids, start=1)}
+    return {what: mask_id for what, mask_id in masks.items() if mask_id is not None}
 
 
 def submit(
@@ -95,7 +102,7 @@ def submit(
     lease_id: Annotated[str, typer.Argument()],
     mask: Annotated[Path | None, typer.Option(help="Index PNG, TIFF or .npy with class ids.")] = None,
     seconds: Annotated[float, typer.Option(min=0, help="Time that it took, seconds.")] = 0.0,
-    verdict: Annotated[str | None, typer.Option(help="For an audit: pass or fail.")] = None,
+    verdict: Annotated[str | None, typer.Option(help="Audit: pass or fail. Removed on one side: remove.")] = None,
     url: UrlOption = None,
     key: KeyOption = None,
     data_dir: DataOption = DEFAULT_DATA_DIR,
@@ -103,7 +110,7 @@ def submit(
 ) -> None:
     """Hand in a label map for a leased task."""
     if mask is None and verdict is None:
-        raise BadRequest("nothing to submit", remedy="give --mask FILE, or --verdict for an audit")
+        raise BadRequest("nothing to submit", remedy="give --mask FILE, or a --verdict where the task takes one")
     with connect(url, key, data_dir) as client:
         mask_id = client.masks.put(project_id, mask.read_bytes()).mask_id if mask is not None else None
         view = client.tasks.submit(

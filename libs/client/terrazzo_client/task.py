@@ -274,7 +274,8 @@ class Tasks:
         idempotency_key: str | None = None,
     ) -> SubmissionView:
         """Hand in work. `mask_id` comes from `masks.put`. For an audit, `verdict` is "pass" or "fail",
-        and `mask_id` the correction of a failed mask."""
+        and `mask_id` the correction of a failed mask. Where one side of a merge removed the sample
+        (`task.removed_by`), the verdict "remove" takes the place of a mask."""
         body = command(
             SubmissionCreate,
             lease_id=lease_id,

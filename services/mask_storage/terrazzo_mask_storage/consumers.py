@@ -53,7 +53,7 @@ def handlers_of(deps: Deps) -> dict[type[Message], Handler]:
     def on_conflict_decided(event: Event) -> None:
         message = event.message
         assert isinstance(message, ConflictDecided)
-        ruling = Ruling(message.conflict_id, message.mask_id, message.decided_by)
+        ruling = Ruling(message.conflict_id, None if message.removed else message.mask_id, message.decided_by)
         with deps.uow.begin(cause=event) as tx:
             hear_ruling(tx, _scope(event), ruling)
 

@@ -181,31 +181,48 @@ def _on_adjudication(deps: Deps, event: Event, message: SubmissionReceived) -> N
 def _on_ruling(
     deps: Deps, event: Event, message: SubmissionReceived, project: Project, adjudication: Adjudication
 ) -> None:
-    """An adjudicator's work on a merge's conflict: what it says where both sides differ, and nothing else."""
-    where = (event.organisation_id, event.project_id)
-    findings = _check_usable(deps, project, message)
-    final_mask_id = None
+    """An adjudicator's work on a merge's conflict; "remove" takes a sample that one side removed."""
+    removes = message.verdict == "remove"
+    if removes and adjudication.removed_by is None:
+        raise CorruptInput(
+            f"nobody removed the sample of {adjudication.adjudication_id}", field="verdict", value="remove"
+        )
+    findings = [] if removes else _check_usable(deps, project, message)
+    decision = None
     if not has_errors(findings) and adjudication.state == "open" and not message.late:
+        decision = conflicts.Decision(None if removes else _store_ruling(deps, event, message, adjudication))
+    submission = _submission_of(event, message, findings)
+    with deps.uow.begin(cause=event) as tx:
+        conflicts.record_ruling(tx, submission, message.subject_id, decision)
+
+
+def _store_ruling(deps: Deps, event: Event, message: SubmissionReceived, adjudication: Adjudication) -> str:
+    """The mask that the work comes to: what it says where both sides differ, and nothing else.
+
+    Of a sample that one side removed it counts as a whole, for the person was shown the whole mask.
+    """
+    where = (event.organisation_id, event.project_id)
+    if message.mask_id == adjudication.consensus_mask_id:
+        return message.mask_id  # kept as it is: whose work it was, it is
+    settled_HW = deps.masks.labels(*where, message.mask_id)
+    if adjudication.removed_by is None:
         base_id, (ours_id, theirs_id) = adjudication.base_mask_id, adjudication.candidate_mask_ids
         base_HW = deps.masks.labels(*where, base_id) if base_id is not None else None
         settled_HW = settle_conflict(
             (base_HW, deps.masks.labels(*where, ours_id), deps.masks.labels(*where, theirs_id)),
             deps.masks.labels(*where, adjudication.consensus_mask_id),
             adjudication.region,
-            deps.masks.labels(*where, message.mask_id),
+            settled_HW,
         )
-        provenance = Provenance(
-            source="adjudication",
-            actor=message.annotator_id,
-            sample_id=adjudication.sample.sample_id,
-            submission_id=message.submission_id,
-            parent_mask_id=adjudication.consensus_mask_id,
-            source_mask_ids=adjudication.candidate_mask_ids,
-        )
-        final_mask_id = deps.masks.put(*where, settled_HW, provenance)
-    submission = _submission_of(event, message, findings)
-    with deps.uow.begin(cause=event) as tx:
-        conflicts.record_ruling(tx, submission, message.subject_id, final_mask_id)
+    provenance = Provenance(
+        source="adjudication",
+        actor=message.annotator_id,
+        sample_id=adjudication.sample.sample_id,
+        submission_id=message.submission_id,
+        parent_mask_id=adjudication.consensus_mask_id,
+        source_mask_ids=adjudication.candidate_mask_ids,
+    )
+    return deps.masks.put(*where, settled_HW, provenance)
 
 
 def _on_verdict(deps: Deps, event: Event, message: SubmissionReceived) -> None:

@@ -193,7 +193,9 @@ Global___MergeOpened: _TypeAlias = MergeOpened  # noqa: Y015
 
 @_typing.final
 class ConflictFound(_message.Message):
-    """Both sides of a merge changed pixels of this sample to different classes."""
+    """Both sides of a merge changed pixels of this sample to different classes; or one side removed it, and the other
+    changed it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -211,17 +213,20 @@ class ConflictFound(_message.Message):
     base_mask_id: _builtins.str
     """empty: both sides added the sample"""
     ours_mask_id: _builtins.str
-    """the target branch's"""
+    """the target branch's; empty: it removed the sample"""
     theirs_mask_id: _builtins.str
-    """the source's"""
+    """the source's; empty: it removed the sample"""
     merged_mask_id: _builtins.str
-    """all that could be merged; the target branch's class where in conflict"""
+    """All that could be merged, with the target branch's class where in conflict; when one side removed the sample:
+    the other side's mask.
+    """
     num_pixels: _builtins.int
+    """in conflict; 0 when one side removed the sample"""
     @_builtins.property
     def sample(self) -> _shapes_pb2.SampleRef: ...
     @_builtins.property
     def region(self) -> _shapes_pb2.Region:
-        """holds every pixel in conflict"""
+        """holds every pixel in conflict; the whole image when one side removed the sample"""
 
     def __init__(
         self,

@@ -110,6 +110,7 @@ class AdjudicationRequested(_message.Message):
     ANNOTATOR_IDS_FIELD_NUMBER: _builtins.int
     MERGE_ID_FIELD_NUMBER: _builtins.int
     BASE_MASK_ID_FIELD_NUMBER: _builtins.int
+    REMOVED_BY_FIELD_NUMBER: _builtins.int
     adjudication_id: _builtins.str
     task_id: _builtins.str
     """the annotation task it came from"""
@@ -120,6 +121,8 @@ class AdjudicationRequested(_message.Message):
     """of a merge's conflict: task_id and batch_id are empty, the candidates are ours and theirs"""
     base_mask_id: _builtins.str
     """what both sides of a merge started from; empty: nothing"""
+    removed_by: _builtins.str
+    """"ours" or "theirs": that side of the merge removed the sample, and the one candidate is the other's mask."""
     @_builtins.property
     def sample(self) -> _shapes_pb2.SampleRef: ...
     @_builtins.property
@@ -143,10 +146,11 @@ class AdjudicationRequested(_message.Message):
         annotator_ids: _abc.Iterable[_builtins.str] | None = ...,
         merge_id: _builtins.str = ...,
         base_mask_id: _builtins.str = ...,
+        removed_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["region", b"region", "sample", b"sample"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjudication_id", b"adjudication_id", "annotator_ids", b"annotator_ids", "base_mask_id", b"base_mask_id", "batch_id", b"batch_id", "candidate_mask_ids", b"candidate_mask_ids", "mask_id", b"mask_id", "merge_id", b"merge_id", "region", b"region", "sample", b"sample", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjudication_id", b"adjudication_id", "annotator_ids", b"annotator_ids", "base_mask_id", b"base_mask_id", "batch_id", b"batch_id", "candidate_mask_ids", b"candidate_mask_ids", "mask_id", b"mask_id", "merge_id", b"merge_id", "region", b"region", "removed_by", b"removed_by", "sample", b"sample", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -165,14 +169,17 @@ class ConflictDecided(_message.Message):
     MASK_ID_FIELD_NUMBER: _builtins.int
     DECIDED_BY_FIELD_NUMBER: _builtins.int
     SUBMISSION_ID_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
     conflict_id: _builtins.str
     merge_id: _builtins.str
     adjudication_id: _builtins.str
     sample_id: _builtins.str
     mask_id: _builtins.str
-    """the whole mask, settled"""
+    """the whole mask, settled; empty when the sample is removed"""
     decided_by: _builtins.str
     submission_id: _builtins.str
+    removed: _builtins.bool
+    """the sample is to be removed, as one side did"""
     def __init__(
         self,
         *,
@@ -183,10 +190,11 @@ class ConflictDecided(_message.Message):
         mask_id: _builtins.str = ...,
         decided_by: _builtins.str = ...,
         submission_id: _builtins.str = ...,
+        removed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjudication_id", b"adjudication_id", "conflict_id", b"conflict_id", "decided_by", b"decided_by", "mask_id", b"mask_id", "merge_id", b"merge_id", "sample_id", b"sample_id", "submission_id", b"submission_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjudication_id", b"adjudication_id", "conflict_id", b"conflict_id", "decided_by", b"decided_by", "mask_id", b"mask_id", "merge_id", b"merge_id", "removed", b"removed", "sample_id", b"sample_id", "submission_id", b"submission_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

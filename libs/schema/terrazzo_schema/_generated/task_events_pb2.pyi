@@ -205,7 +205,9 @@ Global___TaskClosed: _TypeAlias = TaskClosed  # noqa: Y015
 
 @_typing.final
 class SubmissionReceived(_message.Message):
-    """Work came in. For kind "audit" the verdict counts, and mask_id (may be empty) is the correction."""
+    """Work came in. For kind "audit" the verdict counts, and mask_id (may be empty) is the correction. For kind
+    "adjudicate" of a sample that one side of a merge removed, the verdict "remove" stands in place of a mask.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -237,7 +239,7 @@ class SubmissionReceived(_message.Message):
     redundancy: _builtins.int
     late: _builtins.bool
     verdict: _builtins.str
-    """"", "pass" or "fail" """
+    """"", "pass", "fail" or "remove" """
     subject_id: _builtins.str
     """what an adjudication or audit task is about: its id in the qa service"""
     @_builtins.property

@@ -25,9 +25,9 @@ class BranchCreate(Command):
 class MergeCreate(Command):
     """Merge the version `source` into the branch `target`.
 
-    A pixel that both changed to different classes is in conflict. "adjudicate" makes a task of each sample in
-    conflict and merges when all are decided; "ours" takes the target's class there, "theirs" the source's, "fail"
-    refuses.
+    A pixel that both changed to different classes is in conflict, and a sample that one side removed and the other
+    changed. "adjudicate" makes a task of each sample in conflict and merges when all are decided; "ours" takes the
+    target's class there, "theirs" the source's, "fail" refuses.
     With `dry_run` nothing is stored; `gates` then are rules to try instead of the project's.
     """
 
@@ -40,7 +40,7 @@ class MergeCreate(Command):
 
 
 class ConflictView(View):
-    """One sample in conflict. "pixels": both sides painted it; "removed": one side removed it."""
+    """One sample in conflict. "pixels": both sides painted it; "removed": one did not keep it (null)."""
 
     conflict_id: str
     sample_id: str
@@ -50,7 +50,7 @@ class ConflictView(View):
     box: Box | None = Field(description="holds every pixel in conflict; null for a removed sample")
     boxes: list[Box] = Field(description="where the conflicts lie, tile by tile (at most 100)")
     flow: list[Flow] = Field(description="from the target's class to the source's, pixels in conflict")
-    base_mask_id: str | None
+    base_mask_id: str | None = Field(description="what both sides started from; null: both added the sample")
     ours_mask_id: str | None
     theirs_mask_id: str | None
     merged_mask_id: str | None = Field(description="all that could be merged; the target's class in conflict")

@@ -69,10 +69,14 @@ class AdjudicationView(View):
     merge_id: str | None = Field(default=None, description="the merge that waits for it")
     sample_id: str
     region: Box
-    disputed_pixels: int
+    disputed_pixels: int = Field(description="0 when a side of the merge removed the sample")
+    base_mask_id: str | None = Field(default=None, description="what both sides of the merge started from")
+    removed_by: Literal["ours", "theirs"] | None = Field(
+        default=None, description="the side of the merge that removed the sample: the target branch, or the source"
+    )
     state: Literal["open", "decided", "withdrawn"]
     decided_by: str | None
-    mask_id: str | None
+    mask_id: str | None = Field(description="the ruling, once it is decided; null then: the sample is removed")
     created_at: datetime
 
 

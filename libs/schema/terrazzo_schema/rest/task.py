@@ -16,6 +16,7 @@ SubmissionState = Literal["received", "accepted", "returned", "late"]
 SampleState = Literal["unlabelled", "in_progress", "labelled"]
 BatchState = Literal["proposing", "open", "closed", "cancelled"]
 Strategy = Literal["active", "random"]
+Verdict = Literal["pass", "fail", "remove"]
 
 
 class OrganisationCreate(Command):
@@ -159,6 +160,14 @@ class TaskView(View):
     candidate_mask_ids: list[str] = Field(
         description="adjudication: what the annotators submitted; of a merge: the target branch's, the source's"
     )
+    base_mask_id: str | None = Field(
+        default=None, description="of a merge's conflict: what both sides started from; null: nothing"
+    )
+    removed_by: Literal["ours", "theirs"] | None = Field(
+        default=None,
+        description="of a merge's conflict: the target branch (ours) or the source (theirs) removed the sample; "
+        'the candidate is the other side\'s mask, and the verdict "remove" is an answer too',
+    )
     subject_id: str | None
     returned_reason: str | None = Field(description="why the last submission came back")
     chosen_by: Literal["active", "random"] | None = Field(
@@ -191,13 +200,14 @@ class SubmissionCreate(Command):
     """Work on a leased task. The mask was stored before, with PUT on the masks of mask storage.
 
     For an audit `verdict` says whether the judged mask passes, and `mask_id` is the correction
-    when it does not; otherwise `mask_id` is required.
+    when it does not. Where one side of a merge removed the sample (`removed_by` of the task), the
+    verdict "remove" removes it, and a mask keeps it. Otherwise `mask_id` is required.
     """
 
     lease_id: Id
     mask_id: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     seconds_spent: Seconds
-    verdict: Literal["pass", "fail"] | None = None
+    verdict: Verdict | None = None
     note: Text | None = None
 
 
@@ -212,7 +222,7 @@ class SubmissionView(View):
     annotator: str
     vendor: str | None
     mask_id: str | None
-    verdict: Literal["pass", "fail"] | None
+    verdict: Verdict | None
     seconds_spent: float
     state: SubmissionState
     late: bool

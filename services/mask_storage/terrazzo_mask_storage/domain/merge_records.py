@@ -33,6 +33,13 @@ class Clashing:
         """What a ruling is about: the same three masks again are the same conflict."""
         return (self.sample_id, self.base_mask_id, self.ours_mask_id, self.theirs_mask_id)
 
+    @property
+    def shown_mask_id(self) -> str:
+        """The mask to start from: all that could be merged, or the side that is there."""
+        found = self.merged_mask_id or self.ours_mask_id or self.theirs_mask_id
+        assert found is not None, "a conflict has a side that is there"
+        return found
+
 
 @dataclass(frozen=True)
 class Conflict:

@@ -109,6 +109,7 @@ adjudications = sa.Table(
     _hash("mask_id", nullable=True),
     sa.Column("merge_id", sa.String(100), nullable=True),
     _hash("base_mask_id", nullable=True),
+    sa.Column("removed_by", sa.String(10), nullable=True),
     sa.Index("adjudications_of_project", "project_id", "adjudication_id"),
 )
 

@@ -39,7 +39,7 @@ def list_adjudications(
 def get_adjudication(
     project_id: PathId, adjudication_id: PathId, caller: Insider, request: Request
 ) -> AdjudicationView:
-    """One adjudication; `mask_id` is the settled mask once it is decided."""
+    """One adjudication; `mask_id` is the settled mask once it is decided (null: removed)."""
     with deps_of(request).uow.read() as store:
         projects.known_project(store, caller.organisation_id, project_id)
         row = store.adjudication(caller.organisation_id, project_id, adjudication_id)
@@ -56,7 +56,9 @@ def _view(row: Adjudication) -> AdjudicationView:
         sample_id=row.sample.sample_id,
         region=Box(**asdict(row.region)),
         disputed_pixels=row.disputed_pixels,
-        state=row.state,  # type: ignore[arg-type]  # the three that the table has
+        base_mask_id=row.base_mask_id,
+        removed_by=row.removed_by,
+        state=row.state,
         decided_by=row.decided_by,
         mask_id=row.mask_id,
         created_at=row.created_at,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
+AdjudicationState = Literal["open", "decided", "withdrawn"]
 FindingDict = dict[str, Any]
 """A finding as stored: code, severity, message, class_id, box ([y, x, height, width] or null), count."""
 
@@ -105,6 +106,8 @@ class Adjudication:
 
     Of a conflict, `task_id` is the conflict's id and `batch_id` the merge's, `consensus_mask_id` is what could be
     merged, the candidates are the target branch's mask and the source's, `base_mask_id` is where they come from.
+    `removed_by`: that side removed the sample. The other's mask is the one candidate; decided without a mask, the
+    sample is removed.
     """
 
     organisation_id: str
@@ -119,12 +122,13 @@ class Adjudication:
     candidate_mask_ids: list[str]
     annotator_ids: list[str]
     created_at: datetime
-    state: str = "open"
+    state: AdjudicationState = "open"
     decided_by: str | None = None
     submission_id: str | None = None
     mask_id: str | None = None
     merge_id: str | None = None
     base_mask_id: str | None = None
+    removed_by: Literal["ours", "theirs"] | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ A ruling is no acceptance: the sample's label, and what is staged on main, stay 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from terrazzo_qa.domain.records import Adjudication, Region, Sample, Submission
 from terrazzo_qa.handlers.acceptance import sample_ref
@@ -24,6 +24,13 @@ from terrazzo_schema.events import (
 from terrazzo_schema.events import Region as RegionMessage
 
 
+@dataclass(frozen=True)
+class Decision:
+    """What a usable piece of work decides: the sample's whole mask, or (None) that the sample is removed."""
+
+    mask_id: str | None
+
+
 def adjudication_id_of(conflict_id: str) -> str:
     """A conflict has one adjudication, however often it is said."""
     return f"adj_{conflict_id.removeprefix('cfl_')}"
@@ -36,7 +43,7 @@ def conflict_found(tx: Tx[Store], organisation_id: str, project_id: str, message
     if tx.store.adjudication(organisation_id, project_id, adjudication_id) is not None:
         return
     sample, region = message.sample, message.region
-    sides = [message.ours_mask_id, message.theirs_mask_id]
+    sides = [mask_id for mask_id in (message.ours_mask_id, message.theirs_mask_id) if mask_id]
     adjudication = Adjudication(
         organisation_id=organisation_id,
         project_id=project_id,
@@ -52,6 +59,7 @@ def conflict_found(tx: Tx[Store], organisation_id: str, project_id: str, message
         created_at=tx.clock.now(),
         merge_id=message.merge_id,
         base_mask_id=message.base_mask_id or None,
+        removed_by=None if len(sides) == 2 else "theirs" if message.ours_mask_id else "ours",
     )
     tx.store.add_adjudication(adjudication)
     tx.publish(
@@ -64,6 +72,7 @@ def conflict_found(tx: Tx[Store], organisation_id: str, project_id: str, message
             annotator_ids=adjudication.annotator_ids,
             merge_id=message.merge_id,
             base_mask_id=message.base_mask_id,
+            removed_by=adjudication.removed_by or "",
         ),
         key=sample.sample_id,
         organisation_id=organisation_id,
@@ -88,7 +97,7 @@ def conflict_withdrawn(tx: Tx[Store], organisation_id: str, project_id: str, mes
     )
 
 
-def record_ruling(tx: Tx[Store], submission: Submission, adjudication_id: str, final_mask_id: str | None) -> None:
+def record_ruling(tx: Tx[Store], submission: Submission, adjudication_id: str, decision: Decision | None) -> None:
     """Record an adjudicator's work on a conflict; the first usable one decides it."""
     if is_recorded(tx.store, submission):
         return
@@ -96,7 +105,7 @@ def record_ruling(tx: Tx[Store], submission: Submission, adjudication_id: str, f
     adjudication = tx.store.adjudication(organisation_id, project_id, adjudication_id)
     assert adjudication is not None, "the caller has read it"
     record_check(tx, submission)
-    if final_mask_id is None or adjudication.state != "open":
+    if decision is None or adjudication.state != "open":
         return
     tx.store.decide_adjudication(
         replace(
@@ -104,7 +113,7 @@ def record_ruling(tx: Tx[Store], submission: Submission, adjudication_id: str, f
             state="decided",
             decided_by=submission.annotator_id,
             submission_id=submission.submission_id,
-            mask_id=final_mask_id,
+            mask_id=decision.mask_id,
         )
     )
     tx.publish(
@@ -113,9 +122,10 @@ def record_ruling(tx: Tx[Store], submission: Submission, adjudication_id: str, f
             merge_id=adjudication.merge_id or "",
             adjudication_id=adjudication_id,
             sample_id=adjudication.sample.sample_id,
-            mask_id=final_mask_id,
+            mask_id=decision.mask_id or "",
             decided_by=submission.annotator_id,
             submission_id=submission.submission_id,
+            removed=decision.mask_id is None,
         ),
         key=adjudication.sample.sample_id,
         organisation_id=organisation_id,

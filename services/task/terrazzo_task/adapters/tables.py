@@ -133,6 +133,8 @@ tasks = sa.Table(
     sa.Column("region", sa.JSON(none_as_null=True)),  # [y, x, height, width]
     sa.Column("mask_id", sa.String(64)),
     sa.Column("candidate_mask_ids", sa.JSON, nullable=False),
+    sa.Column("base_mask_id", sa.String(64)),
+    sa.Column("removed_by", sa.String(10)),
     sa.Column("parent_task_id", _ID),
     sa.Column("subject_id", _ID),
     sa.Column("returned_reason", sa.Text),

@@ -52,7 +52,11 @@ class Region:
 
 @dataclass(frozen=True)
 class Task:
-    """One unit of human work. `sequence` is the order of creation; `num_submissions` counts filled slots."""
+    """One unit of human work. `sequence` is the order of creation; `num_submissions` counts filled slots.
+
+    Of a merge's conflict, `base_mask_id` is what both sides started from, and `removed_by` ("ours", "theirs") the
+    side that removed the sample, if one did.
+    """
 
     sequence: int
     task_id: str
@@ -77,6 +81,8 @@ class Task:
     region: Region | None = None
     mask_id: str | None = None
     candidate_mask_ids: tuple[str, ...] = ()
+    base_mask_id: str | None = None
+    removed_by: str | None = None
     parent_task_id: str | None = None
     subject_id: str | None = None
     returned_reason: str | None = None

@@ -34,6 +34,8 @@ def adjudication_requested(
         region=Region(region.y, region.x, region.height, region.width),
         mask_id=message.mask_id,
         candidate_mask_ids=tuple(message.candidate_mask_ids),
+        base_mask_id=message.base_mask_id or None,
+        removed_by=message.removed_by or None,
         subject_id=message.adjudication_id,
     )
     batch = tx.store.change_batch(batch, sample_ids=tuple(dict.fromkeys([*batch.sample_ids, sample.sample_id])))

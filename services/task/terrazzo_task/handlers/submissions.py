@@ -20,6 +20,8 @@ from terrazzo_task.handlers.batches import batch_of, finish_tasks, sample_ref, t
 from terrazzo_task.handlers.views import submission_view
 from terrazzo_task.ports import Store
 
+_PASS_OR_FAIL = '"pass" or "fail"'
+
 
 def submit(tx: Tx[Store], caller: Principal, task_id: str, command: SubmissionCreate) -> SubmissionView:
     """Take in work. With a live lease it fills the slot that the lease held.
@@ -93,9 +95,20 @@ def _lease_for(tx: Tx[Store], caller: Principal, task: Task, lease_id: str) -> L
 def _refuse_wrong_shape(task: Task, command: SubmissionCreate) -> None:
     if task.kind == AUDIT:
         if command.verdict is None:
-            raise Unprocessable("an audit needs a verdict", field="verdict", remedy='"pass" or "fail"')
+            raise Unprocessable("an audit needs a verdict", field="verdict", remedy=_PASS_OR_FAIL)
+        if command.verdict == "remove":
+            raise Unprocessable("an audit removes nothing", field="verdict", value="remove", remedy=_PASS_OR_FAIL)
         if command.verdict == "pass" and command.mask_id is not None:
             raise Unprocessable("a mask that passes needs no correction", field="mask_id", value=command.mask_id)
+        return
+    if command.verdict == "remove" and task.removed_by is not None:
+        if command.mask_id is not None:
+            raise Unprocessable(
+                "a sample that is removed needs no mask",
+                field="mask_id",
+                value=command.mask_id,
+                remedy="leave out the verdict to keep the sample with this mask",
+            )
         return
     if command.verdict is not None:
         raise Unprocessable(f"a task of kind {task.kind} takes no verdict", field="verdict", value=command.verdict)

@@ -125,6 +125,8 @@ def task_view(task: Task) -> TaskView:
             "region": region and Box(y=region.y, x=region.x, height=region.height, width=region.width),
             "mask_id": task.mask_id,
             "candidate_mask_ids": list(task.candidate_mask_ids),
+            "base_mask_id": task.base_mask_id,
+            "removed_by": task.removed_by,
             "subject_id": task.subject_id,
             "returned_reason": task.returned_reason,
             "chosen_by": task.chosen_by,

@@ -68,14 +68,12 @@ def _end(tx: Tx[Store], scope: Scope, conflict: Conflict, version: Version | Non
 
 
 def say_found(tx: Tx[Store], scope: Scope, conflicts: list[Conflict]) -> None:
-    """Ask for people's rulings. On a sample that one side removed a manager rules: there is nothing to paint."""
+    """Ask for people's rulings. Of a sample that one side removed they are shown the other side, whole."""
     images = tx.store.images_of(scope, [conflict.clashing.sample_id for conflict in conflicts])
     for conflict in conflicts:
         clashing = conflict.clashing
-        if clashing.box is None:
-            continue
         image = images[clashing.sample_id]
-        y, x, height, width = clashing.box
+        y, x, height, width = clashing.box or (0, 0, image.height, image.width)
         tx.publish(
             ConflictFound(
                 conflict_id=conflict.conflict_id,
@@ -87,7 +85,7 @@ def say_found(tx: Tx[Store], scope: Scope, conflicts: list[Conflict]) -> None:
                 base_mask_id=clashing.base_mask_id or "",
                 ours_mask_id=clashing.ours_mask_id or "",
                 theirs_mask_id=clashing.theirs_mask_id or "",
-                merged_mask_id=clashing.merged_mask_id or "",
+                merged_mask_id=clashing.shown_mask_id,
                 num_pixels=clashing.num_pixels,
             ),
             key=clashing.sample_id,
@@ -97,8 +95,6 @@ def say_found(tx: Tx[Store], scope: Scope, conflicts: list[Conflict]) -> None:
 
 
 def say_withdrawn(tx: Tx[Store], scope: Scope, conflict: Conflict) -> None:
-    if conflict.clashing.box is None:
-        return
     tx.publish(
         ConflictWithdrawn(
             conflict_id=conflict.conflict_id, merge_id=conflict.merge_id, sample_id=conflict.clashing.sample_id

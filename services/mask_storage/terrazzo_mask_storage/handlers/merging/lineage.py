@@ -17,7 +17,10 @@ from terrazzo_schema.events import CommitCreated
 
 @dataclass(frozen=True)
 class Version:
-    """A version that is worked out and whose blobs are written; `store_version` adds its rows."""
+    """A version that is worked out and whose blobs are written; `store_parts` adds its rows.
+
+    `bases`: masks of a virtual base that are shown with a conflict.
+    """
 
     tree_id: str
     num_samples: int
@@ -28,6 +31,7 @@ class Version:
     ruled: Collection[Key]
     changes: Mapping[str, TreeEntry | None]
     workshop: Workshop
+    bases: Sequence[Blended] = ()
 
 
 def write_version(shop: Workshop, ours: Commit | None, merged: Merged, keep: bool = True) -> Version:
@@ -35,7 +39,10 @@ def write_version(shop: Workshop, ours: Commit | None, merged: Merged, keep: boo
     tree_id = ours.tree_id if ours is not None else None
     edit = versions.edit(tree_id, merged.changes, shop.parts.node, shop.parts.put, shop.parts.prefetch)
     tree, old = edit.tree, edit.before
-    blended = shop.write(merged, keep)
+    shown = {clashing.base_mask_id for clashing in merged.clashing}
+    bases = [made for made in shop.virtual if made.mask.mask_id in shown]
+    written = shop.write([*merged.blended, *bases], keep)
+    blended = written[: len(merged.blended)]
     gone = [entry.mask_id for entry in old.values() if entry is not None]
     come = [entry.mask_id for entry in merged.changes.values() if entry is not None]
     counts = _recount(shop, ours.counts if ours is not None else {}, gone, come)
@@ -49,6 +56,7 @@ def write_version(shop: Workshop, ours: Commit | None, merged: Merged, keep: boo
         merged.ruled,
         merged.changes,
         shop,
+        written[len(blended) :],
     )
 
 
@@ -67,8 +75,9 @@ def _recount(
 def store_parts(tx: Tx[Store], scope: Scope, version: Version) -> None:
     """The rows of the version's new nodes, tiles and masks."""
     version.workshop.parts.add_rows(tx.store, scope.organisation_id)
-    tx.store.add_masks(scope, [made.mask for made in version.blended])
-    tx.store.add_origins(scope, [(made.mask.mask_id, made.sample_id, made.origin) for made in version.blended])
+    new = [*version.blended, *version.bases]
+    tx.store.add_masks(scope, [made.mask for made in new])
+    tx.store.add_origins(scope, [(made.mask.mask_id, made.sample_id, made.origin) for made in new])
 
 
 def store_commit(
@@ -132,6 +141,7 @@ def base_tree(shop: Workshop, graph: Mapping[str, tuple[str, ...]], bases: Seque
     for other in commits[1:]:
         below = base_tree(shop, graph, sorted(merge_bases(graph, done, other.commit_id)))
         merged = shop.merge(below, tree_id, other.tree_id, "ours")
+        shop.virtual += merged.blended
         tree_id = versions.apply(
             tree_id, merged.changes, shop.parts.node, shop.parts.put, shop.parts.prefetch
         ).tree_id

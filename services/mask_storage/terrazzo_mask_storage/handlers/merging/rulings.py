@@ -26,10 +26,10 @@ UNFINISHED = ("open", "refused")
 
 @dataclass(frozen=True)
 class Ruling:
-    """A ConflictDecided that was heard."""
+    """A ConflictDecided that was heard. `mask_id` None: the sample is removed."""
 
     conflict_id: str
-    mask_id: str
+    mask_id: str | None
     decided_by: str
 
 
@@ -61,20 +61,29 @@ def conflicts(store: Store, scope: Scope, merge_id: str, cursor: str | None, lim
 def hear_ruling(tx: Tx[Store], scope: Scope, ruling: Ruling) -> None:
     """A person decided. The first ruling stands; one on a conflict that was withdrawn changes nothing.
 
-    Raises NotKnownYet while the mask is not here, CorruptInput for a mask of another size.
+    Raises NotKnownYet while the mask is not here, CorruptInput for a mask of another size, and for removing a
+    sample that both sides have.
     """
     conflict = tx.store.conflict(scope, ruling.conflict_id, for_change=True)
     if conflict is None:
         raise NotKnownYet(f"no conflict {ruling.conflict_id}", field="conflict_id", value=ruling.conflict_id)
     if conflict.state != "open":
         return
-    if tx.store.mask(scope, ruling.mask_id) is None:
-        raise NotKnownYet(f"no mask {ruling.mask_id} yet", field="mask_id", value=ruling.mask_id)
-    try:
-        _refuse_misfit(tx.store, scope, conflict, ruling.mask_id)
-    except Unprocessable as error:
-        raise CorruptInput(error.detail, field="mask_id", value=ruling.mask_id) from error
+    if ruling.mask_id is None:
+        if conflict.clashing.kind != "removed":
+            raise CorruptInput(f"no side removed the sample of {ruling.conflict_id}", field="removed", value=True)
+    else:
+        _refuse_unusable(tx.store, scope, conflict, ruling.mask_id)
     _resolve(tx, scope, conflict, ruling.mask_id, ruling.decided_by)
+
+
+def _refuse_unusable(store: Store, scope: Scope, conflict: ConflictRow, mask_id: str) -> None:
+    if store.mask(scope, mask_id) is None:
+        raise NotKnownYet(f"no mask {mask_id} yet", field="mask_id", value=mask_id)
+    try:
+        _refuse_misfit(store, scope, conflict, mask_id)
+    except Unprocessable as error:
+        raise CorruptInput(error.detail, field="mask_id", value=mask_id) from error
 
 
 def resolve_by_hand(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -51,6 +51,7 @@ class Workshop:
         self.deps, self.store, self.scope, self.author = deps, store, scope, author
         self.parts = parts or NewParts(PartsReader(store, deps.packs, scope.organisation_id))
         self.masks: dict[str, Mask] = {}
+        self.virtual: list[Blended] = []  # masks of virtual bases: kept only where people are shown them
 
     def mask(self, mask_id: str) -> Mask:
         """A mask that is stored, or was made here."""
@@ -144,16 +145,16 @@ class Workshop:
             common = tiles.blank(mine.height, mine.width, self.parts, tile_px=mine.tile_px)
         return merge_manifests(common, *((other, mine) if flipped else (mine, other)), self.parts)
 
-    def write(self, merged: Merged, keep: bool) -> list[Blended]:
-        """Write the blobs of all that was made, unless nothing is kept. Returns the new masks with their sizes.
+    def write(self, blended: Sequence[Blended], keep: bool) -> list[Blended]:
+        """Write the blobs of all that was made, unless nothing is kept. Returns `blended` with the masks' sizes.
 
         Raises StorageFull.
         """
         if not keep:
-            return merged.blended
+            return list(blended)
         self.parts.write_blobs(self.store, self.deps.blobs, self.scope.organisation_id)
         sized = []
-        for made in merged.blended:
+        for made in blended:
             held, _ = self.parts.sizes(*made.log)
             mask = replace(made.mask, size_bytes=max(0, made.mask.size_bytes + held))
             self.masks[mask.mask_id] = mask
