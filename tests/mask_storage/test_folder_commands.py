@@ -45,6 +45,7 @@ def test_a_folder_is_added_and_checked_out_by_commands(connected: World, tmp_pat
     write(labels / "b.png", 1)
     code, said = type_("add", PROJECT, str(labels), "-m", "first")
     assert (code, said.startswith("2 files, 0 removed, commit ")) == (0, True)
+    first = said.split()[-1]
     write(labels / "b.png", 3)
     write(labels / "c.png", 3)
     code, said = type_("add", PROJECT, str(labels), "-m", "second", "--json")
@@ -53,7 +54,7 @@ def test_a_folder_is_added_and_checked_out_by_commands(connected: World, tmp_pat
     assert "2 files written" in type_("checkout", PROJECT, "main", str(other))[1]
     assert int(np.asarray(Image.open(other / "b.png"))[0, 0]) == 3
     write(other / "b.png", 2)
-    done = CliRunner().invoke(app, ["checkout", PROJECT, "main", str(other)])
+    done = CliRunner().invoke(app, ["checkout", PROJECT, first, str(other)])
     assert "changed and not added: b.png" in str(done.exception)
     code, said = type_("checkout", PROJECT, "main", str(other), "--force", "--json")
     assert (code, json.loads(said)["num_written"]) == (0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 
 from terrazzo_client import TerrazzoClient
 from terrazzo_client.label_folder import STATE, LabelFolder, LocalChanges
-from terrazzo_schema.label_bundle import DamagedBundle, frame, frames
+from terrazzo_schema.label_bundle import DamagedBundle, frame, frames, heads
 
 from .conftest import PROJECT, World
 
@@ -28,6 +29,12 @@ def write(path: Path, class_id: int, height: int = 60, width: int = 80) -> None:
 
 
 write.clock = 1_700_000_000_000_000_000
+
+
+def png(class_id: int) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(np.full((60, 80), class_id, np.uint8)).save(out, "PNG")
+    return out.getvalue()
 
 
 def classes(path: Path) -> int:
@@ -111,16 +118,59 @@ def test_a_checkout_does_not_lose_what_was_changed_by_hand(
     first = folder.add(message="first").commit
     assert first is not None
     write(labels / "a.png", 3)
-    with pytest.raises(LocalChanges, match=r"1 files .* a\.png"):
-        folder.checkout("main")
+    assert folder.checkout("main").num_written == 0  # nothing is to be done to the file, so it stays
     assert classes(labels / "a.png") == 3
+    second = folder.add(message="second").commit
+    assert second is not None
+    write(labels / "a.png", 2)
+    with pytest.raises(LocalChanges, match=r"1 files .* a\.png"):
+        folder.checkout(first.commit_id)
+    assert classes(labels / "a.png") == 2
     # Added but not committed: then a checkout knows what the file is, and takes it back.
     folder.add()
     assert folder.checkout(first.commit_id).num_written == 1
     assert classes(labels / "a.png") == 1
-    write(labels / "a.png", 3)
-    assert folder.checkout("main", force=True).num_written == 1
+    write(labels / "a.png", 2)
+    assert folder.checkout(first.commit_id, force=True).num_written == 1
     assert classes(labels / "a.png") == 1
+    (labels / "a.png").unlink()
+    with pytest.raises(LocalChanges, match=r"a\.png"):
+        folder.checkout("main")
+    assert folder.checkout("main", force=True).num_written == 1
+    assert classes(labels / "a.png") == 3
+
+
+def test_a_checkout_does_not_overwrite_a_file_that_it_does_not_know(
+    world: World, folder_of: Callable[[Path], LabelFolder], labels: Path, tmp_path: Path
+) -> None:
+    world.sample(1, "a.png")
+    write(labels / "a.png", 1)
+    assert folder_of(labels).add(message="first").commit is not None
+    other = tmp_path / "other"
+    other.mkdir()
+    write(other / "a.png", 3)
+    with pytest.raises(LocalChanges, match=r"1 files .* a\.png"):
+        folder_of(other).checkout("main")
+    assert classes(other / "a.png") == 3
+    assert folder_of(other).checkout("main", force=True).num_written == 1
+    assert classes(other / "a.png") == 1
+
+
+def test_a_file_becomes_shorter_when_less_is_written_into_it(
+    world: World, folder_of: Callable[[Path], LabelFolder], labels: Path
+) -> None:
+    world.sample(1, "a.png")
+    write(labels / "a.png", 1)
+    folder = folder_of(labels)
+    first = folder.add(message="flat").commit
+    assert first is not None
+    Image.fromarray(np.random.default_rng(0).integers(1, 4, (60, 80), np.uint8)).save(labels / "a.png")
+    os.utime(labels / "a.png", ns=(10**18, 10**18))
+    folder.add(message="noise")
+    assert folder.checkout(first.commit_id).num_written == 1
+    assert classes(labels / "a.png") == 1
+    assert (labels / "a.png").read_bytes().endswith(b"IEND\xaeB`\x82")
+    assert folder.changed() == []
 
 
 def test_files_that_can_not_be_taken_are_named_with_the_reason_and_the_others_are_taken(
@@ -176,9 +226,21 @@ def test_a_bundle_comes_back_as_it_was_and_a_damaged_one_is_refused() -> None:
         ("c", [("a", b"123", ["x"]), ("b", b"", [])]),
         ("", []),
     ]
+    assert [head["files"] for head in heads(whole)] == [[["a", 3, "x"], ["b", 0]], []]
     for end in range(1, len(frame([("a", b"123", ())]))):
         with pytest.raises(DamagedBundle):
             list(frames(frame([("a", b"123", ())])[:end]))
     for head in (b"[]", b'{"files":[["a",-1]]}', b'{"files":[["a",true]]}', b'{"files":[["a"]]}', b"\xff"):
         with pytest.raises(DamagedBundle):
             list(frames(len(head).to_bytes(4, "little") + head))
+
+
+def test_a_bundle_with_a_sample_twice_says_of_each_file_what_became_of_it(world: World) -> None:
+    sample_id = world.sample(1, "a.png")
+    data = png(1)
+    bundle = frame([("nobody.png", data, ()), ("a.png", data, ()), (f"{sample_id}.png", data, ())])
+    said = world.client.post(f"/v1/datasets/{PROJECT}/labels", content=bundle).json()
+    assert said["sample_ids"] == [None, sample_id, None]
+    assert [mask_id is None for mask_id in said["mask_ids"]] == [True, False, True]
+    assert [row["file"] for row in said["skipped"]] == ["nobody.png", f"{sample_id}.png"]
+    assert world.client.post(f"/v1/datasets/{PROJECT}/labels", content=bundle).json() == said

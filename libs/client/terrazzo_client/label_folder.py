@@ -5,31 +5,36 @@
     folder.checkout("v1")                   # the files that differ: written or removed
 
 A file is an index PNG named like its image, or by its sample id. Which files changed, size and time say (as they
-do to git and DVC): they are kept in `.terrazzo-labels.json` in the folder.
+do to git and DVC): they are kept in `.terrazzo-labels.json` in the folder. A folder may hold very many files: they
+are read and written by bare system calls, and only those are looked at that must be.
 """
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from terrazzo_schema.label_bundle import frame, frames
+from terrazzo_client.errors import Conflict
+from terrazzo_client.folder_state import STATE, FolderState, Stat, load, save
+from terrazzo_schema.label_bundle import frame, frames, heads
 from terrazzo_schema.rest.mask_storage import CommitView, SkippedFile
 
 if TYPE_CHECKING:
     from terrazzo_client.client import TerrazzoClient
 
-STATE = ".terrazzo-labels.json"
+__all__ = ["STATE", "Added", "CheckedOut", "LabelFolder", "LocalChanges"]
+
 SUFFIXES = (".png", ".tif", ".tiff", ".npy")
-_BATCH_FILES, _BATCH_BYTES = 4_000, 2**23
+_BATCH_FILES, _BATCH_BYTES = 10_000, 2**24
 # A file that is this young may change again within the clock's grain: it is looked at again next time.
 _GRAIN_NS = 20_000_000
+
+
+_BINARY = getattr(os, "O_BINARY", 0)
 
 
 class LocalChanges(ValueError):
@@ -53,19 +58,6 @@ class CheckedOut:
     num_removed: int
 
 
-@dataclass
-class _State:
-    """What the folder held last: file name -> [sample id, size, mtime in ns].
-
-    The files are those of `commit_id`, but for `masks`: sample id -> mask id of files that were added since; None:
-    there is no file.
-    """
-
-    commit_id: str | None = None
-    files: dict[str, list[Any]] = field(default_factory=dict)
-    masks: dict[str, str | None] = field(default_factory=dict)
-
-
 class LabelFolder:
     """See the module's text. One process at a time works on a folder."""
 
@@ -79,139 +71,188 @@ class LabelFolder:
 
         A file that can't be taken is in `skipped`, and looked at again next time. Raises ApiError, NoAnswer.
         """
-        state = self._load()
+        state = load(self._folder)
         there = self._scan()
-        changed = [name for name, stat in there.items() if state.files.get(name, [None])[1:] != [*stat]]
+        changed = [name for name, stat in there.items() if state.stats.get(name) != stat]
         skipped: list[SkippedFile] = []
-        for batch in self._batches(changed, there):
+        for batch in _batches(changed, there):
             self._send(state, batch, branch, skipped)
-        gone = [name for name in state.files if name not in there] if remove else []
+        gone = [name for name in state.stats if name not in there] if remove else []
         if gone:
-            removed: dict[str, str | None] = {state.files[name][0]: None for name in gone}
+            removed: dict[str, str | None] = {state.samples[name]: None for name in gone}
             self._datasets.stage(self._project_id, removed, branch=branch)
             state.masks |= removed
             for name in gone:
-                del state.files[name]
+                state.forget(name)
         made = None
-        if message is not None and (changed or gone) and self._is_staged(branch):
-            made = self._datasets.commit(self._project_id, message, branch=branch)
+        if message is not None and (changed or gone):
+            made = self._commit(message, branch)
+        if made is not None:
             state.commit_id, state.masks = made.commit_id, {}
-        self._save(state)
+        if changed or gone or made is not None:
+            save(self._folder, state)
         return Added(len(changed) - len(skipped), len(gone), tuple(skipped), made)
 
     def changed(self) -> list[str]:
         """Files that are not as they were last added or checked out, those that are gone included."""
-        state, there = self._load(), self._scan()
-        return sorted(
-            name for name in state.files.keys() | there.keys() if self._differs(state, name, there.get(name))
-        )
+        known, there = load(self._folder).stats, self._scan()
+        return sorted(name for name in known.keys() | there.keys() if known.get(name) != there.get(name))
 
     def checkout(self, ref: str = "main", *, force: bool = False) -> CheckedOut:
         """Make the folder's files those of a version; files that are so already are not touched.
 
-        Raises LocalChanges that names files that were changed and not added, unless forced. A forced checkout
-        overwrites those that the version says otherwise, and leaves files that it does not know.
+        Raises LocalChanges, before anything is written, that names files which were changed and not added, or are
+        unknown, and which the version would overwrite or remove; what it says nothing of stays (as with git). A
+        forced checkout overwrites those, undoes all other changes, and leaves files that it does not know.
         """
-        state, there = self._load(), self._scan()
-        dirty = [name for name in state.files if self._differs(state, name, there.get(name))]
-        if dirty and not force:
-            names = ", ".join(sorted(dirty)[:5])
-            raise LocalChanges(f"{len(dirty)} files of {self._folder} were changed and not added: {names}")
-        for name in dirty:
-            state.masks[state.files.pop(name)[0]] = None
-        file_of = {row[0]: name for name, row in state.files.items()}
-        commit_id, num_written, num_removed = "", 0, 0
+        state = load(self._folder)
+        if force:
+            there = self._scan()
+            for name in [name for name, stat in state.stats.items() if there.get(name) != stat]:
+                state.masks[state.samples[name]] = None
+                state.forget(name)
         body = self._datasets.checkout(self._project_id, ref=ref, base=state.commit_id, masks=state.masks)
-        for head, files in frames(body):
-            commit_id = head.get("commit_id", commit_id)
-            for sample_id in head.get("removed", ()):
-                if sample_id in file_of:
-                    name = file_of.pop(sample_id)
-                    (self._folder / name).unlink(missing_ok=True)
-                    del state.files[name]
-                    num_removed += 1
-            for stem, data, (sample_id, _mask_id) in files:
-                name = file_of.get(sample_id) or self._free_name(state, stem, sample_id)
-                file_of[sample_id] = name
-                state.files[name] = [sample_id, *self._write(name, data)]
-                num_written += 1
+        file_of = {sample_id: name for name, sample_id in state.samples.items()}
+        commit_id, gone, come = self._plan(state, file_of, body)
+        if not force:
+            self._refuse_local_changes(state, [*gone, *come.values()])
+        for name in gone:
+            (self._folder / name).unlink(missing_ok=True)
+            state.forget(name)
+        for _, files in frames(body):
+            for _, data, (sample_id, _mask_id) in files:
+                name = come[sample_id]
+                state.samples[name] = sample_id
+                state.stats[name] = _write(f"{self._folder}/{name}", data)
         state.commit_id, state.masks = commit_id, {}
-        self._save(state)
-        return CheckedOut(commit_id, num_written, num_removed)
+        save(self._folder, state)
+        return CheckedOut(commit_id, len(come), len(gone))
 
-    def _differs(self, state: _State, name: str, stat: tuple[int, int] | None) -> bool:
-        known = state.files.get(name)
-        return known is None or stat is None or known[1:] != [*stat]
+    def _plan(
+        self, state: FolderState, file_of: Mapping[str, str], body: bytes
+    ) -> tuple[str, list[str], dict[str, str]]:
+        """(commit id, names of the files that go, sample id -> name of those that come) by a bundle's heads."""
+        commit_id, gone, come = "", [], {}
+        taken = set(state.samples)
+        for head in heads(body):
+            commit_id = head.get("commit_id", commit_id)
+            gone += [file_of[sample_id] for sample_id in head.get("removed", ()) if sample_id in file_of]
+            for stem, _, sample_id, _ in head["files"]:
+                name = file_of.get(sample_id)
+                if name is None:
+                    # Named like its image, unless another sample's file is.
+                    name = f"{stem}.png"
+                    if not _is_plain(stem) or name in taken:
+                        name = f"{sample_id}.png"
+                    taken.add(name)
+                come[sample_id] = name
+        return commit_id, gone, come
 
-    def _free_name(self, state: _State, stem: str, sample_id: str) -> str:
-        """Named like its image, unless another sample's file is."""
-        name = f"{stem}.png"
-        safe = "/" not in stem and "\\" not in stem and not stem.startswith(".") and name not in state.files
-        return name if safe and stem else f"{sample_id}.png"
+    def _refuse_local_changes(self, state: FolderState, names: Sequence[str]) -> None:
+        """Of a few files each is looked at; of many, all at once."""
+        if len(names) * 4 > len(state.stats):
+            there = self._scan()
+            dirty = [name for name in names if there.get(name) != state.stats.get(name)]
+        else:
+            dirty = [name for name in names if self._stat(name) != state.stats.get(name)]
+        if dirty:
+            some = ", ".join(sorted(dirty)[:5])
+            raise LocalChanges(f"{len(dirty)} files of {self._folder} were changed and not added: {some}")
 
-    def _is_staged(self, branch: str) -> bool:
-        return self._datasets.status(self._project_id, branch=branch).staged > 0
+    def _commit(self, message: str, branch: str) -> CommitView | None:
+        """None: what was sent was committed already."""
+        try:
+            return self._datasets.commit(self._project_id, message, branch=branch)
+        except Conflict:
+            if self._datasets.status(self._project_id, branch=branch).staged:
+                raise
+            return None
 
-    def _scan(self) -> dict[str, tuple[int, int]]:
+    def _stat(self, name: str) -> Stat | None:
+        try:
+            stat = os.stat(f"{self._folder}/{name}")
+        except FileNotFoundError:
+            return None
+        return stat.st_size, stat.st_mtime_ns
+
+    def _scan(self) -> dict[str, Stat]:
         """(size, mtime in ns) of the folder's label files by name."""
         found = {}
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                if entry.name.endswith(SUFFIXES) and not entry.name.startswith(".") and entry.is_file():
+                name = entry.name
+                if name.endswith(SUFFIXES) and name[0] != "." and entry.is_file():
                     stat = entry.stat()
-                    found[entry.name] = (stat.st_size, stat.st_mtime_ns)
+                    found[name] = (stat.st_size, stat.st_mtime_ns)
         return found
 
-    def _batches(self, names: Sequence[str], there: dict[str, tuple[int, int]]) -> Iterator[list[str]]:
-        batch: list[str] = []
-        num_bytes = 0
-        for name in sorted(names):
-            if batch and (len(batch) == _BATCH_FILES or num_bytes + there[name][0] > _BATCH_BYTES):
-                yield batch
-                batch, num_bytes = [], 0
-            batch.append(name)
-            num_bytes += there[name][0]
-        if batch:
-            yield batch
-
-    def _send(self, state: _State, names: Sequence[str], branch: str, skipped: list[SkippedFile]) -> None:
+    def _send(self, state: FolderState, names: Sequence[str], branch: str, skipped: list[SkippedFile]) -> None:
         """Stage files; each is known by what it was before it was read."""
         young_ns = time.time_ns() - _GRAIN_NS
-        stats, files = {}, []
+        stats: list[Stat] = []
+        files: list[tuple[str, bytes, tuple[str, ...]]] = []
         for name in names:
-            with open(f"{self._folder}/{name}", "rb", buffering=0) as file:
-                stat = os.fstat(file.fileno())
-                stats[name] = (stat.st_size, stat.st_mtime_ns if stat.st_mtime_ns < young_ns else 0)
-                known = state.files.get(name)
-                # A file whose sample is known needs not be looked up by its name.
-                sent = name if known is None else f"{known[0]}{os.path.splitext(name)[1]}"
-                files.append((sent, file.read(), ()))
-        name_of = {sent: name for (sent, _, _), name in zip(files, names, strict=True)}
+            data, (size, time_ns) = _read(f"{self._folder}/{name}")
+            stats.append((size, time_ns if time_ns < young_ns else 0))
+            # A file whose sample is known needs not be looked up by its name.
+            known = state.samples.get(name)
+            files.append((name if known is None else f"{known}{os.path.splitext(name)[1]}", data, ()))
         report = self._datasets.put_labels(self._project_id, frame(files), branch=branch)
-        for taken in report.files:
-            name = name_of[taken.name]
-            state.files[name] = [taken.sample_id, *stats[name]]
-            state.masks[taken.sample_id] = taken.mask_id
-        skipped += [SkippedFile(file=name_of[row.file], reason=row.reason) for row in report.skipped]
+        for name, stat, sample_id, mask_id in zip(names, stats, report.sample_ids, report.mask_ids, strict=True):
+            if sample_id is not None:
+                state.samples[name], state.stats[name] = sample_id, stat
+                state.masks[sample_id] = mask_id
+        if report.skipped:
+            name_of = {sent: name for (sent, _, _), name in zip(files, names, strict=True)}
+            skipped += [SkippedFile(file=name_of[row.file], reason=row.reason) for row in report.skipped]
 
-    def _write(self, name: str, data: bytes) -> tuple[int, int]:
-        # Without Python's buffers and path objects: a checkout may write tens of thousands of files.
-        with open(f"{self._folder}/{name}", "wb", buffering=0) as file:
-            if file.write(data) != len(data):
-                raise OSError(errno.ENOSPC, "no room for all of it", f"{self._folder}/{name}")
-            stat = os.fstat(file.fileno())
-        return stat.st_size, stat.st_mtime_ns
 
-    def _load(self) -> _State:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / STATE
-        if not path.exists():
-            return _State()
-        said = json.loads(path.read_bytes())
-        return _State(said["commit_id"], said["files"], said["masks"])
+def _batches(names: Sequence[str], there: Mapping[str, Stat]) -> Iterator[list[str]]:
+    """The files that go in one request, by name."""
+    batch: list[str] = []
+    num_bytes = 0
+    for name in sorted(names):
+        if batch and (len(batch) == _BATCH_FILES or num_bytes + there[name][0] > _BATCH_BYTES):
+            yield batch
+            batch, num_bytes = [], 0
+        batch.append(name)
+        num_bytes += there[name][0]
+    if batch:
+        yield batch
 
-    def _save(self, state: _State) -> None:
-        said = {"commit_id": state.commit_id, "files": state.files, "masks": state.masks}
-        new = self._folder / f"{STATE}.new"
-        new.write_text(json.dumps(said, separators=(",", ":")))
-        new.replace(self._folder / STATE)
+
+def _is_plain(stem: str) -> bool:
+    """Whether a file may be called so: an image's name is whatever its owner says."""
+    return bool(stem) and "/" not in stem and "\\" not in stem and "\0" not in stem and not stem.startswith(".")
+
+
+def _read(path: str) -> tuple[bytes, Stat]:
+    """(a file's bytes, what it was before they were read)."""
+    file = os.open(path, os.O_RDONLY | _BINARY)
+    try:
+        stat = os.fstat(file)
+        data = os.read(file, stat.st_size + 1)
+        while len(data) > stat.st_size and (more := os.read(file, 2**20)):
+            data += more  # it grows as it is read
+    finally:
+        os.close(file)
+    return data, (stat.st_size, stat.st_mtime_ns)
+
+
+def _write(path: str, data: bytes) -> Stat:
+    """Make a file hold `data`, in its place: it is not emptied first, which some file systems wait for.
+
+    A file that is half written has another time than is noted of it: it counts as changed.
+    """
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | _BINARY, 0o666)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        stat = os.fstat(file)
+        if stat.st_size != len(data):
+            os.ftruncate(file, len(data))
+            stat = os.fstat(file)
+    finally:
+        os.close(file)
+    return stat.st_size, stat.st_mtime_ns

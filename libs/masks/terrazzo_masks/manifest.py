@@ -114,6 +114,10 @@ class Node:
         digest: bytes = self.digests_N[child].tobytes()
         return digest.hex()
 
+    def digests(self) -> list[str]:
+        """Those of the children that are not of one class, in their order."""
+        return [self.digest_of_child(child) for child in np.flatnonzero(self.uniform_N == MIXED).tolist()]
+
     def entry(self, child: int) -> Entry:
         class_id = int(self.uniform_N[child])
         digest = b"" if class_id != MIXED else self.digests_N[child].tobytes()

@@ -132,6 +132,8 @@ def read(manifest: Manifest, parts: Parts, *, max_pixels: int = 2**31) -> LabelM
     """
     if manifest.height * manifest.width > max_pixels:
         raise CorruptMask(f"a mask of {manifest.height} x {manifest.width} pixels: up to {max_pixels} are allowed")
+    if manifest.root.num_children == 1 and manifest.root.level == 0:
+        return read_tile(parts, manifest.root, 0).copy()
     return read_region(manifest, parts, 0, 0, manifest.height, manifest.width)
 
 

@@ -29,6 +29,21 @@ def frame(files: Sequence[tuple[str, bytes, Sequence[str]]], **more: Any) -> byt
 
 def frames(data: bytes) -> Iterator[tuple[dict[str, Any], list[tuple[str, bytes, list[str]]]]]:
     """(head, files) of each frame. Raises DamagedBundle."""
+    for head, at in _heads(data):
+        files = []
+        for name, size, *rest in head["files"]:
+            files.append((name, data[at : at + size], rest))
+            at += size
+        yield head, files
+
+
+def heads(data: bytes) -> Iterator[dict[str, Any]]:
+    """The head of each frame, without its files. Raises DamagedBundle."""
+    return (head for head, _ in _heads(data))
+
+
+def _heads(data: bytes) -> Iterator[tuple[dict[str, Any], int]]:
+    """(head, place after it) of each frame, whose files are there in full."""
     at = 0
     while at < len(data):
         if at + _LENGTH.size > len(data):
@@ -38,13 +53,11 @@ def frames(data: bytes) -> Iterator[tuple[dict[str, Any], list[tuple[str, bytes,
         if at - start > HEAD_BYTES_MAX or at > len(data):
             raise DamagedBundle(f"byte {start}: a head of {at - start} bytes does not fit")
         head = _head(data[start:at], start)
-        files = []
-        for name, size, *rest in head["files"]:
-            if at + size > len(data):
-                raise DamagedBundle(f"the file {name!r} of {size} bytes is cut short")
-            files.append((name, data[at : at + size], rest))
-            at += size
-        yield head, files
+        end = at + sum(row[1] for row in head["files"])
+        if end > len(data):
+            raise DamagedBundle(f"byte {at}: the files of a head of {end - at} bytes are cut short")
+        yield head, at
+        at = end
 
 
 def _head(text: bytes, start: int) -> dict[str, Any]:
@@ -61,5 +74,5 @@ def _head(text: bytes, start: int) -> dict[str, Any]:
 def _is_row(row: Any) -> bool:
     if not isinstance(row, list) or len(row) < 2:
         return False
-    name, size, *rest = row
-    return isinstance(name, str) and type(size) is int and size >= 0 and all(isinstance(r, str) for r in rest)
+    size = row[1]
+    return type(size) is int and size >= 0 and all(isinstance(said, str) for said in (row[0], *row[2:]))

@@ -220,21 +220,19 @@ class BlameView(View):
     decided_by: str | None = Field(description="single, consensus, adjudication or audit")
 
 
-class LabelFile(View):
-    name: str
-    sample_id: str
-    mask_id: str
-
-
 class SkippedFile(View):
     file: str
     reason: str
 
 
 class LabelsReport(View):
-    """What became of a bundle of label files: those that are staged (or committed so already), and the others."""
+    """What became of a bundle of label files, told in the order in which they stand in it.
 
-    files: list[LabelFile]
+    A file that is staged, or committed so already, has its sample and its mask; one that was skipped has null.
+    """
+
+    sample_ids: list[str | None] = Field(description="of each file of the bundle; null: it was skipped")
+    mask_ids: list[str | None] = Field(description="of each file of the bundle; null: it was skipped")
     skipped: list[SkippedFile]
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import zstandard
 
 DATA_BYTES_MAX = 2**28
-# Below this nothing is gained by compression.
-_RAW_BYTES_MAX = 48
+# Up to this nothing is gained: half of it is hashes, and a patch names its base, 32 bytes more.
+SMALL_BYTES_MAX = 128
 # A patch of less than this share is taken without trying what plain compression gives.
 _GOOD_SHARE = 0.5
 _STATES_A_SIZE = 0b1110_0000
@@ -31,7 +31,7 @@ class DamagedData(ValueError):
 
 def compress(data: bytes, base: bytes | None = None) -> tuple[Encoding, bytes]:
     """The smallest of: raw, zstd, and (given the older version's bytes) a patch on them."""
-    if len(data) <= _RAW_BYTES_MAX and base is None:
+    if len(data) <= SMALL_BYTES_MAX:
         return "raw", data
     best: tuple[Encoding, bytes] = "raw", data
     if base:

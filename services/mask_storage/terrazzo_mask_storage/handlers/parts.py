@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from terrazzo_mask_storage.domain.encodings import DamagedData, compress, decompress
+from terrazzo_mask_storage.domain.encodings import SMALL_BYTES_MAX, DamagedData, compress, decompress
 from terrazzo_mask_storage.domain.packs import (
     FULL_BYTES_MIN,
     Encoded,
@@ -71,10 +71,16 @@ class PartsReader:
         self.prefetch(asked)
         return {digest: self._rows[digest] for digest in asked if digest in self._rows}
 
-    def part(self, digest: str) -> Part:
-        if digest not in self._rows:
+    def row(self, digest: str) -> Part | None:
+        """Where a part lies, None if it is not stored."""
+        found = self._rows.get(digest)
+        if found is None:
             self.prefetch([digest])
-        part = self._rows.get(digest)
+            found = self._rows.get(digest)
+        return found
+
+    def part(self, digest: str) -> Part:
+        part = self.row(digest)
         if part is None:
             raise StorageDamaged(f"the part {digest} is named, but not stored", field="digest", value=digest)
         return part
@@ -151,7 +157,7 @@ def reader(store: Store, packs: PackCache, organisation_id: str, ahead: Iterable
     return PartsReader(store, packs, organisation_id, ahead)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Pending:
     """A part that was put: its bytes or its pixels, and the part that it replaces."""
 
@@ -186,26 +192,28 @@ class NewParts:
     def put(self, data: bytes, base: str | None = None, kind: Kind = "tree") -> str:
         """Keep bytes under their digest. `base` is the part that they replace: the two are much alike."""
         digest = digest_of(data)
-        self._take(digest, _Pending(kind, data, None, base))
+        self._take(digest, base, kind, data, None)
         return digest
 
     def put_node(self, data: bytes, base: str | None = None) -> str:
         return self.put(data, base, "node")
 
     def put_tile(self, tile_HW: LabelMap, base: str | None = None, digest: str | None = None) -> str:
-        digest = tile_digest(tile_HW)
-        if self._take(digest, _Pending("tile", b"", tile_HW, base)):
+        digest = digest or tile_digest(tile_HW)
+        if self._take(digest, base, "tile", b"", tile_HW):
             self._pending_pixel_bytes += tile_HW.nbytes
             if self._pending_pixel_bytes > PIXEL_BYTES_MAX and self._read is not None:
                 self._encode(self._read.parts)
         return digest
 
-    def _take(self, digest: str, pending: _Pending) -> bool:
+    def _take(self, digest: str, base: str | None, kind: Kind, data: bytes, tile_HW: LabelMap | None) -> bool:
         self._first_put.setdefault(digest, len(self.log))
-        self.log.append((digest, pending.base))
+        self.log.append((digest, base))
         if digest in self._pending or digest in self._new or digest in self._known:
             return False
-        self._pending[digest] = pending
+        if tile_HW is None and len(data) <= SMALL_BYTES_MAX:
+            base = None
+        self._pending[digest] = _Pending(kind, data, tile_HW, base)
         return True
 
     def forget(self, mark: int) -> None:
@@ -275,22 +283,21 @@ class NewParts:
         """
         lines = self.log[mark:end]
         mine = {digest for digest, _ in lines}
-        replaced = {base for _, base in lines if base is not None} - mine
-        held = sum(self._size_of(digest) for digest in mine) - sum(self._size_of(base) for base in replaced)
-        fresh = sum(
-            len(self._new[digest].data)
-            for digest in mine
-            if digest in self._new and self._first_put[digest] >= mark
-        )
+        held = fresh = 0
+        for digest in mine:
+            size_bytes = self._size_of(digest)
+            held += size_bytes
+            if digest in self._new and self._first_put[digest] >= mark:
+                fresh += size_bytes
+        for base in {base for _, base in lines if base is not None and base not in mine}:
+            held -= self._size_of(base)
         return held, fresh
 
     def _size_of(self, digest: str) -> int:
-        if digest in self._new:
-            return len(self._new[digest].data)
-        known = self._known.get(digest)
-        if known is None and self._read is not None:
-            known = self._read.parts([digest]).get(digest)
-        return 0 if known is None else known.size_bytes
+        found = self._stored(digest)
+        if isinstance(found, Encoded):
+            return len(found.data)
+        return 0 if found is None else found.size_bytes
 
     # encoding
 
@@ -351,7 +358,7 @@ class NewParts:
         mine = self._new.get(digest) or self._known.get(digest)
         if mine is not None:
             return mine
-        return None if self._read is None else self._read.parts([digest]).get(digest)
+        return None if self._read is None else self._read.row(digest)
 
     def _whole_size(self, digest: str) -> int:
         """Encoded size of the whole part at the end of a chain of patches."""

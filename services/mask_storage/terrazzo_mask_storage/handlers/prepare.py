@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from numpy.typing import NDArray
 
@@ -17,8 +17,9 @@ from terrazzo_mask_storage.domain.blame import Origin
 from terrazzo_mask_storage.domain.labels import first_stray
 from terrazzo_mask_storage.handlers.deps import Deps
 from terrazzo_mask_storage.handlers.parts import NewParts, PartsReader
-from terrazzo_mask_storage.ports import Mask, Scope, Store
+from terrazzo_mask_storage.ports import Flow, Mask, Scope, Store
 from terrazzo_masks import tiles
+from terrazzo_masks.diff import diff_manifests
 from terrazzo_schema.errors import Unprocessable
 from terrazzo_schema.ontology import UNLABELLED, Ontology
 
@@ -83,7 +84,7 @@ def prepare_many(
     """
     with deps.uow.read() as store:
         batch = Batch(deps, store, scope)
-        found: list[tuple[tiles.Manifest, Mask | None, int, int] | Unprocessable] = []
+        found: list[Built | Unprocessable] = []
         for chunk in _chunks(maps):
             batch.expect(base_id for _, base_id in chunk if base_id is not None)
             found += [batch.build(labels_HW, ontology, base_id) for labels_HW, base_id in chunk]
@@ -97,47 +98,71 @@ def _chunks(maps: Iterable[T]) -> Iterator[list[T]]:
         yield chunk
 
 
-Built = tuple[tiles.Manifest, Mask | None, int, int]
+class Built(NamedTuple):
+    """A manifest, the base that it was made from, what changed from there, and its lines of the parts' log."""
+
+    manifest: tiles.Manifest
+    base: Mask | None
+    flow: Flow | None
+    mark: int
+    end: int
 
 
 class Batch:
-    """Manifests that are made together. `Built` is (manifest, base, first and last line of the parts' log)."""
+    """Manifests that are made together."""
 
     def __init__(self, deps: Deps, store: Store, scope: Scope) -> None:
         self._deps, self._store, self._scope = deps, store, scope
-        self._bases: dict[str, Mask] = {}
+        self._bases: dict[str, tuple[Mask, tiles.Manifest]] = {}
+        self._allowed: tuple[Ontology, frozenset[int]] | None = None
         self.parts = NewParts(PartsReader(store, deps.packs, scope.organisation_id))
 
     def expect(self, base_ids: Iterable[str]) -> None:
-        """Look bases up together: masks that others are built on."""
-        self._bases = self._store.masks(self._scope, base_ids)
-        self.parts.prefetch(self._bases)
+        """Look bases up together, and their tiles: masks that others are built on."""
+        masks = self._store.masks(self._scope, base_ids)
+        self.parts.prefetch(masks)
+        self._bases = {mask_id: (mask, tiles.load(mask_id, self.parts)) for mask_id, mask in masks.items()}
+        roots = [manifest.root for _, manifest in self._bases.values()]
+        self.parts.prefetch(digest for root in roots for digest in root.digests())
 
     def build(self, labels_HW: NDArray[Any], ontology: Ontology, base_id: str | None) -> Built | Unprocessable:
         mark = len(self.parts.log)
-        base = self._bases.get(base_id) if base_id is not None else None
-        old = tiles.load(base.mask_id, self.parts) if base is not None else None
+        base, old = self._bases.get(base_id, (None, None)) if base_id is not None else (None, None)
         manifest = tiles.build(labels_HW, self.parts, base=old)
-        try:
-            refuse_unknown_classes(labels_HW, manifest.counts, ontology)
-        except Unprocessable as error:
-            self.parts.forget(mark)
-            return error
-        return manifest, base, mark, len(self.parts.log)
+        if not manifest.counts.keys() <= self._allowed_by(ontology):
+            try:
+                refuse_unknown_classes(labels_HW, manifest.counts, ontology)
+            except Unprocessable as error:
+                self.parts.forget(mark)
+                return error
+        return Built(manifest, base, self._flow(old, manifest), mark, len(self.parts.log))
+
+    def _allowed_by(self, ontology: Ontology) -> frozenset[int]:
+        if self._allowed is None or self._allowed[0] is not ontology:
+            self._allowed = (ontology, frozenset((UNLABELLED, *ontology.ids)))
+        return self._allowed[1]
+
+    def _flow(self, old: tiles.Manifest | None, new: tiles.Manifest) -> Flow | None:
+        """What changed between two masks of one shape; None where there is no such base."""
+        if old is None or (old.height, old.width) != (new.height, new.width):
+            return None
+        return diff_manifests(old, new, self.parts).flow
 
     def finish(self, make: Callable[[NewParts], tiles.Manifest], base: Mask | None = None) -> PreparedMask:
         """One manifest, made by `make(parts)`, and its blobs written. Raises StorageFull and what `make` does."""
         mark = len(self.parts.log)
         manifest = make(self.parts)
+        flow = None if base is None else self._flow(tiles.load(base.mask_id, self.parts), manifest)
         self.parts.write_blobs(self._store, self._deps.blobs, self._scope.organisation_id)
-        return self._prepared(manifest, base, mark, len(self.parts.log))
+        return self._prepared(Built(manifest, base, flow, mark, len(self.parts.log)))
 
     def stored(self, found: Sequence[Built | Unprocessable]) -> list[PreparedMask | Unprocessable]:
         """Write the blobs of all that was built."""
         self.parts.write_blobs(self._store, self._deps.blobs, self._scope.organisation_id)
-        return [row if isinstance(row, Unprocessable) else self._prepared(*row) for row in found]
+        return [row if isinstance(row, Unprocessable) else self._prepared(row) for row in found]
 
-    def _prepared(self, manifest: tiles.Manifest, base: Mask | None, mark: int, end: int) -> PreparedMask:
+    def _prepared(self, built: Built) -> PreparedMask:
+        manifest, base, flow, mark, end = built
         held, fresh = self.parts.sizes(mark, end)
         if base is not None and (base.height, base.width) == (manifest.height, manifest.width):
             held += base.size_bytes
@@ -148,5 +173,7 @@ class Batch:
             manifest.dtype,
             manifest.counts,
             max(held, len(manifest.data)),
+            None if flow is None or base is None else base.mask_id,
+            flow,
         )
         return PreparedMask(mask, fresh, self.parts)

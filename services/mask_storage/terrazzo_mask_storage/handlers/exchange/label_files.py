@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from posixpath import splitext
 
 from terrazzo_mask_storage.domain import versions
@@ -15,14 +15,14 @@ from terrazzo_mask_storage.handlers.parts import reader
 from terrazzo_mask_storage.handlers.prepare import PreparedMask, add_all, prepare_many
 from terrazzo_mask_storage.handlers.projects import known_project, ontology_of
 from terrazzo_mask_storage.handlers.refs import base_of
-from terrazzo_mask_storage.ports import Scope, Shown
+from terrazzo_mask_storage.ports import Scope, Shown, Store
 from terrazzo_masks.errors import MaskError
 from terrazzo_masks.formats.label_files import read_label_image
 from terrazzo_masks.labels import LabelMap
 from terrazzo_runtime.auth import Principal
 from terrazzo_schema.errors import CorruptInput, Unprocessable
 from terrazzo_schema.label_bundle import DamagedBundle, frames
-from terrazzo_schema.rest.mask_storage import LabelFile, LabelsReport, SkippedFile
+from terrazzo_schema.rest.mask_storage import LabelsReport, SkippedFile
 
 _SAMPLE_ID = re.compile(r"smp_[0-9a-f]{24}\Z")
 _AMBIGUOUS = ""
@@ -35,78 +35,89 @@ def put_labels(deps: Deps, scope: Scope, branch: str, data: bytes, caller: Princ
     for what is no bundle, StorageFull.
     """
     try:
-        files = {name: content for _, found in frames(data) for name, content, _ in found}
+        files = [(name, content) for _, found in frames(data) for name, content, _ in found]
     except DamagedBundle as error:
         raise CorruptInput(f"the body is no bundle of labels: {error}", field="body") from error
     skipped: list[SkippedFile] = []
     with deps.uow.read() as store:
         ontology = ontology_of(known_project(store, scope).ontology_json)
-    sample_of = _samples_of(deps, scope, files, skipped)
-    with deps.uow.read() as store:
-        base = base_of(store, scope, branch)
-        read = reader(store, deps.packs, scope.organisation_id)
-        shown = store.shown(scope, sample_of.values())
+        sample_ids = _samples_of(store, scope, [name for name, _ in files], skipped)
+        wanted = [sample_id for sample_id in sample_ids if sample_id is not None]
+        shown = store.shown(scope, wanted)
         known: dict[str, TreeEntry] = {}
+        base = base_of(store, scope, branch)
         if base is not None:
-            known = versions.find_many(base.tree_id, sample_of.values(), read.node, read.prefetch)
-    bases = {name: known[s].mask_id if s in known else None for name, s in sample_of.items()}
-    read_names: list[str] = []
+            read = reader(store, deps.packs, scope.organisation_id)
+            known = versions.find_many(base.tree_id, wanted, read.node, read.prefetch)
+    taken: list[str | None] = list(sample_ids)
+    places: list[int] = []
 
     def maps() -> Iterator[tuple[LabelMap, str | None]]:
-        for name, sample_id in sample_of.items():
-            read_map = _label_map(files[name], shown.get(sample_id), deps.settings.max_image_pixels)
+        for place, ((name, content), sample_id) in enumerate(zip(files, sample_ids, strict=True)):
+            if sample_id is None:
+                continue
+            read_map = _label_map(content, shown.get(sample_id), deps.settings.max_image_pixels)
             if isinstance(read_map, str):
                 skipped.append(SkippedFile(file=name, reason=read_map))
+                taken[place] = None
             else:
-                read_names.append(name)
-                yield read_map, bases[name]
+                places.append(place)
+                entry = known.get(sample_id)
+                yield read_map, None if entry is None else entry.mask_id
 
     prepared = prepare_many(deps, scope, maps(), ontology)
-    taken: list[LabelFile] = []
+    masks: list[str | None] = [None] * len(files)
     rows: list[tuple[PreparedMask, str, Origin]] = []
-    for name, made in zip(read_names, prepared, strict=True):
+    origin = Origin("import", caller.key_id)
+    for place, made in zip(places, prepared, strict=True):
         if isinstance(made, Unprocessable):
-            skipped.append(SkippedFile(file=name, reason=made.detail))
+            skipped.append(SkippedFile(file=files[place][0], reason=made.detail))
+            taken[place] = None
             continue
-        taken.append(LabelFile(name=name, sample_id=sample_of[name], mask_id=made.mask.mask_id))
-        if made.mask.mask_id != bases[name]:
-            rows.append((made, sample_of[name], Origin("import", caller.key_id)))
-    if taken:
+        sample_id, mask_id = sample_ids[place], made.mask.mask_id
+        assert sample_id is not None, "only files of samples are read"
+        masks[place] = mask_id
+        if sample_id not in known or known[sample_id].mask_id != mask_id:
+            rows.append((made, sample_id, origin))
+    items = {s: m for s, m in zip(taken, masks, strict=True) if s is not None and m is not None}
+    if items:
         with deps.uow.begin() as tx:
             add_all(tx.store, scope, rows)
-            stage_items(tx, deps, scope, branch, {file.sample_id: file.mask_id for file in taken})
-    return LabelsReport(files=taken, skipped=skipped)
+            stage_items(tx, deps, scope, branch, items)
+    return LabelsReport(sample_ids=taken, mask_ids=masks, skipped=skipped)
 
 
-def _samples_of(deps: Deps, scope: Scope, names: Iterable[str], skipped: list[SkippedFile]) -> dict[str, str]:
-    """File name -> sample id. Only a file that is named like its image makes us look through the images."""
-    found: dict[str, str] = {}
+def _samples_of(store: Store, scope: Scope, names: Sequence[str], skipped: list[SkippedFile]) -> list[str | None]:
+    """The sample of each file. Only a file that is named like its image makes us look through the images."""
+    found: list[str | None] = []
     taken: set[str] = set()
     by_stem: dict[str, str] | None = None
     for name in names:
-        sample_id: str | None = _stem(name)
-        if not _SAMPLE_ID.match(_stem(name)):
-            by_stem = _by_stem(deps, scope) if by_stem is None else by_stem
-            sample_id = by_stem.get(_stem(name))
+        stem = _stem(name)
+        sample_id: str | None = stem
+        if not _SAMPLE_ID.match(stem):
+            by_stem = _by_stem(store, scope) if by_stem is None else by_stem
+            sample_id = by_stem.get(stem)
         if sample_id is None or sample_id == _AMBIGUOUS:
             reason = "no image has this name" if sample_id is None else "several images have this name"
             skipped.append(SkippedFile(file=name, reason=f"{reason}; a file may also be named by its sample id"))
+            sample_id = None
         elif sample_id in taken:
             skipped.append(SkippedFile(file=name, reason=f"the sample {sample_id} has another file here"))
+            sample_id = None
         else:
-            found[name] = sample_id
             taken.add(sample_id)
+        found.append(sample_id)
     return found
 
 
-def _by_stem(deps: Deps, scope: Scope) -> dict[str, str]:
+def _by_stem(store: Store, scope: Scope) -> dict[str, str]:
     """Sample ids of the project by the stem of an image's name."""
     found: dict[str, str] = {}
-    with deps.uow.read() as store:
-        for sample_id, names in store.image_names(scope):
-            for name in names:
-                stem = _stem(name)
-                found[stem] = sample_id if found.get(stem, sample_id) == sample_id else _AMBIGUOUS
+    for sample_id, names in store.image_names(scope):
+        for name in names:
+            stem = _stem(name)
+            found[stem] = sample_id if found.get(stem, sample_id) == sample_id else _AMBIGUOUS
     return found
 
 
