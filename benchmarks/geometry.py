@@ -40,7 +40,7 @@ def run(bench: Bench) -> list[Figure]:
 def _polygons(name: str, labels_HW: LabelMap) -> list[Figure]:
     from rasterio import features
 
-    from terrazzo_masks.geometry import polygons, rasterize
+    from terrazzo_masks.geometry import Polygon, polygons, rasterize
 
     (height, width), dtype = labels_HW.shape, labels_HW.dtype
     ours, peers = polygons(labels_HW), list(features.shapes(labels_HW))
@@ -53,11 +53,16 @@ def _polygons(name: str, labels_HW: LabelMap) -> list[Figure]:
         raise AssertionError(f"{name}: polygons do not draw the map again")
     if not (paint_peers(peers) == labels_HW).all():
         raise AssertionError(f"{name}: rasterio's shapes do not draw the map again")
-    there_s, peer_there_s, back_s, peer_back_s, both_s, peer_both_s = medians(
+    # As a user has them who drew them, or read them from a file.
+    plain = [Polygon(p.class_id, tuple(p.exterior), tuple(map(tuple, p.holes))) for p in ours]
+    if not (rasterize(plain, height, width, dtype) == labels_HW).all():
+        raise AssertionError(f"{name}: polygons of plain tuples do not draw the map again")
+    there_s, peer_there_s, back_s, peer_back_s, plain_s, both_s, peer_both_s = medians(
         partial(polygons, labels_HW),
         lambda: list(features.shapes(labels_HW)),
         partial(rasterize, ours, height, width, dtype),
         partial(paint_peers, peers),
+        partial(rasterize, plain, height, width, dtype),
         lambda: rasterize(polygons(labels_HW), height, width, dtype),
         lambda: paint_peers(list(features.shapes(labels_HW))),
         repeats=9,
@@ -67,6 +72,15 @@ def _polygons(name: str, labels_HW: LabelMap) -> list[Figure]:
         faster("geometry", f"round trip, {name}", both_s, peer_both_s, "rasterio", 5.0, note),
         faster("geometry", f"polygons, {name}", there_s, peer_there_s, "rasterio.features.shapes", 5.0, note),
         faster("geometry", f"rasterize, {name}", back_s, peer_back_s, "rasterio.features.rasterize", 5.0, note),
+        faster(
+            "geometry",
+            f"rasterize, plain tuples, {name}",
+            plain_s,
+            peer_back_s,
+            "rasterio.features.rasterize",
+            5.0,
+            note,
+        ),
     ]
 
 

@@ -96,15 +96,18 @@ def _require_same(topic: str, ours: Any, peer: Any) -> None:
 
 
 def _confusions(height: int, width: int) -> list[Figure]:
-    """Of other kinds of maps: 16 bits; and noise, where no word is of one class (said, not judged: target 1)."""
+    """Of other kinds of maps: 16 bits; single wrong pixels all over; noise, no word of one class (target 1)."""
     from terrazzo_masks.measures import confusion
 
     scene_HW = many_classes(height, width, NUM_CLASSES - 1)
-    noise_2HW = np.random.default_rng(0).integers(0, NUM_CLASSES, (2, height, width)).astype(np.uint8)
+    rng = np.random.default_rng(0)
+    noise_2HW = rng.integers(0, NUM_CLASSES, (2, height, width)).astype(np.uint8)
+    scattered_HW = np.where(rng.random(scene_HW.shape) < 0.05, noise_2HW[0], scene_HW)
     class_ids = range(1, NUM_CLASSES)
     figures = []
     for name, target, truth_HW, pred_HW in (
         ("uint16", 8.0, scene_HW.astype(np.uint16), corrected(scene_HW, seed=1).astype(np.uint16)),
+        ("5 % of the pixels wrong, each on its own", 8.0, scene_HW, scattered_HW),
         ("independent noise in every pixel", 1.0, *noise_2HW),
     ):
         ours_s, peer_s = medians(

@@ -115,6 +115,28 @@ def test_a_confusion_of_a_large_map_is_that_of_the_bincount_idiom(scenes) -> Non
         np.testing.assert_array_equal(matrix[:, -1], expected[1:, 0])
 
 
+@pytest.mark.parametrize("spread", [1, 3, 13])
+@pytest.mark.parametrize("shares", [(0.0, 0.05), (0.05, 0.0), (0.1, 0.2), (0.0, 0.001), (1.0, 1.0)])
+def test_a_confusion_counts_single_wrong_pixels_all_over_the_map(scenes, shares, spread: int) -> None:
+    """Many words of several pairs: counted in other ways than long runs are, here by turns."""
+    rng = np.random.default_rng(5)
+    scene_HW = scenes.discs(300, 421, num_classes=18)
+    maps = []
+    for share in shares:
+        noisy_HW = rng.random(scene_HW.shape) < share
+        noisy_HW[100:160] = False
+        noisy_HW[:, :30] = False
+        noise_HW = rng.integers(0, 19, scene_HW.shape)
+        maps.append((np.where(noisy_HW, noise_HW, scene_HW) * spread).astype(np.uint8))
+    expected = np.bincount(maps[0].astype(int).ravel() * 256 + maps[1].ravel(), minlength=65536).reshape(256, 256)
+    class_ids = [spread * i for i in range(1, 19)]
+    matrix = confusion(*maps, class_ids)
+    np.testing.assert_array_equal(matrix[:, :-1], expected[np.ix_(class_ids, class_ids)])
+    np.testing.assert_array_equal(matrix[:, -1], expected[class_ids, 0])
+    wide = [labels_HW.astype(np.uint16) for labels_HW in maps]
+    np.testing.assert_array_equal(confusion(*wide, class_ids), matrix)
+
+
 def test_confusions_of_tiles_add_up_to_that_of_the_whole(scenes) -> None:
     truth_HW = scenes.discs(60, 80)
     pred_HW = scenes.traced(truth_HW, 2)

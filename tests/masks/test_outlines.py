@@ -166,6 +166,10 @@ def test_a_polygon_may_leave_the_image_and_later_ones_paint_over() -> None:
         (Polygon(1, ((0, 0), (1, 0), (float("nan"), 1))), "finite"),
         (Polygon(1, ((0, 0), (1, 0), (float("inf"), 1))), "finite"),
         (Polygon(1, ((0, 0), (1, 0), (1e13, 1))), "beyond"),
+        (Polygon(1, ((0, 0), (1, 0), (10**400, 1))), "finite"),
+        (Polygon(1, ((0, 0), (1, 0), (1, 1, 1))), "pair of numbers"),  # type: ignore[arg-type]
+        (Polygon(1, ((0, 0), (1, 0), ("1", 1))), "finite number"),  # type: ignore[arg-type]
+        (Polygon(-1, ((0, 0), (1, 0), (1, 1))), "-1 does not fit uint8"),
     ],
 )
 def test_a_polygon_that_cannot_be_painted_is_refused(polygon: Polygon, message: str) -> None:
@@ -266,6 +270,23 @@ def test_a_traced_ring_is_the_tuple_it_stands_for(scenes) -> None:
         with pytest.raises(IndexError):
             ring[len(same)]
     assert len(set(rings)) > 1
+
+
+def test_rings_may_be_of_any_numbers_and_any_sequences(scenes) -> None:
+    labels_HW = scenes.discs(60, 70)
+    labels_HW[:12, :12] = 1
+    labels_HW[4:8, 4:8] = 2  # a hole
+    found = polygons(labels_HW)
+    kinds = {
+        "floats": lambda ring: tuple((float(x), float(y)) for x, y in ring),
+        "mixed": lambda ring: [[float(x), y] for x, y in ring],
+        "arrays": lambda ring: np.asarray(ring, np.float32),
+        "numbers of numpy": lambda ring: [(np.int64(x), np.uint16(y)) for x, y in ring],
+    }
+    for name, kind in kinds.items():
+        drawn_by_hand = [Polygon(p.class_id, kind(p.exterior), tuple(map(kind, p.holes))) for p in found]
+        np.testing.assert_array_equal(rasterize(drawn_by_hand, 60, 70, np.uint8), labels_HW, err_msg=name)
+    assert any(p.holes for p in found)
 
 
 def test_rings_of_several_maps_are_painted_together(scenes) -> None:

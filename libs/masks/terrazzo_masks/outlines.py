@@ -7,6 +7,7 @@ simple; two may touch in a vertex.
 """
 
 from collections.abc import Iterable
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,13 +79,13 @@ def rasterize(
 
     labels_HW: LabelMap = require_labels(np.zeros((height, width), dtype=dtype))
     listed = list(polygons)
+    ids = list(map(attrgetter("class_id"), listed))
     id_max = np.iinfo(labels_HW.dtype).max
-    for polygon in listed:
-        if not 0 <= polygon.class_id <= id_max:
-            raise UnsupportedMask(f"class id {polygon.class_id} does not fit {labels_HW.dtype}")
-    ring_P1, first_M1, xy_V2 = as_arrays(listed)
-    class_P = np.fromiter((polygon.class_id for polygon in listed), labels_HW.dtype, count=len(listed))
-    paint_polygons(labels_HW, class_P, ring_P1, first_M1, xy_V2)
+    if ids and not 0 <= min(ids) <= max(ids) <= id_max:
+        wrong = next(class_id for class_id in ids if not 0 <= class_id <= id_max)
+        raise UnsupportedMask(f"class id {wrong} does not fit {labels_HW.dtype}")
+    class_P = np.array(ids, labels_HW.dtype)
+    paint_polygons(labels_HW, class_P, *as_arrays(listed))
     return labels_HW
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import struct
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, repeat
+from operator import attrgetter
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -35,10 +38,6 @@ class TracedRing(Sequence[Vertex]):
     def vertices(self) -> tuple[Vertex, ...]:
         """As a plain tuple."""
         return tuple(self)
-
-    def place(self) -> tuple[int, int]:
-        """(first vertex, after the last) among those of the map."""
-        return self._first, self._end
 
     def shared(self) -> NDArray[np.int32]:
         """The vertices of all rings of the map, int32 (V, 2)."""
@@ -125,41 +124,67 @@ def as_polygons(
 
 
 def as_arrays(polygons: Sequence[Polygon]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """(first ring of each polygon (P+1,), first vertex of each ring (M+1,), vertices float64 (V, 2)).
+    """(first hole of each polygon (P+1,), first vertex of each ring (M+1,), vertices float64 (V, 2)).
 
-    Raises UnsupportedMask when a ring has fewer than 3 vertices or a vertex is not a finite number or lies beyond
-    10^12.
+    The first P rings are the exteriors, the others the holes, polygon by polygon. Raises UnsupportedMask when a
+    ring has fewer than 3 vertices, a vertex is no pair of numbers, is not finite or lies beyond 10^12.
     """
-    rings = [ring for polygon in polygons for ring in (polygon.exterior, *polygon.holes)]
-    ring_P1 = _sums([1 + len(polygon.holes) for polygon in polygons])
-    num_M = list(map(len, rings))
-    if min(num_M, default=3) < 3:
-        ring = rings[num_M.index(min(num_M))]
+    # Each step is a loop of the interpreter's own, over all polygons, rings or vertices: there are many of them.
+    holes = list(map(attrgetter("holes"), polygons))
+    rings: list[Ring] = [*map(attrgetter("exterior"), polygons), *chain.from_iterable(holes)]
+    hole_P1 = _sums(map(len, holes), len(polygons), start=len(polygons))
+    if rings and set(map(type, rings)) == {TracedRing}:
+        first_M1, xy_V2 = _gathered(rings)
+    else:
+        first_M1, xy_V2 = _read(rings)
+    num_M = np.diff(first_M1)
+    if num_M.size and num_M.min() < 3:
+        ring = rings[int(num_M.argmin())]
         raise UnsupportedMask(f"a ring has 3 or more vertices, not {len(ring)}: {ring}")
-    first_M1 = _sums(num_M)
-    traced = [ring for ring in rings if isinstance(ring, TracedRing)]
-    if traced and len(traced) == len(rings):
-        return ring_P1, first_M1, _gathered(traced, first_M1)
-    numbers = chain.from_iterable(chain.from_iterable(rings))
-    xy_V2 = np.fromiter(numbers, np.float64, count=2 * int(first_M1[-1])).reshape(-1, 2)
+    return hole_P1, first_M1, xy_V2
+
+
+def _sums(nums: Iterable[int], count: int, start: int = 0) -> NDArray[np.int64]:
+    """`start`, and what it is with the first number, with the first two, and so on."""
+    return np.fromiter(accumulate(nums, initial=start), np.int64, count=count + 1)
+
+
+def _read(rings: Sequence[Ring]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(first vertex of each ring, the vertices) of rings of any kind."""
+    first_M1 = _sums(map(len, rings), len(rings))
+    numbers: list[float] = []
+    deque(map(numbers.extend, chain.from_iterable(rings)), maxlen=0)
+    if len(numbers) != 2 * int(first_M1[-1]):
+        raise UnsupportedMask(f"a vertex is a pair of numbers: {first_M1[-1]} vertices have {len(numbers)}")
+    xy_V2 = _as_floats(numbers).reshape(-1, 2)
     if xy_V2.size and not (np.max(xy_V2) <= COORDINATE_MAX and np.min(xy_V2) >= -COORDINATE_MAX):
         if not np.isfinite(xy_V2).all():
             raise UnsupportedMask("a ring has a vertex that is not a finite number")
         raise UnsupportedMask(f"a ring has a vertex beyond {COORDINATE_MAX:.0e} px")
-    return ring_P1, first_M1, xy_V2
+    return first_M1, xy_V2
 
 
-def _sums(nums: list[int]) -> NDArray[np.int64]:
-    """0, the first, the first two, and so on."""
-    return np.fromiter(accumulate(nums, initial=0), np.int64, count=len(nums) + 1)
+def _as_floats(numbers: Sequence[float]) -> NDArray[np.float64]:
+    """A list of numbers, float64 (N,): packed as whole ones if they are, which is the fastest way there."""
+    try:
+        whole = struct.pack(f"={len(numbers)}q", *numbers)
+    except struct.error:
+        pass  # not all of them are whole
+    else:
+        return np.frombuffer(whole, np.int64).astype(np.float64)
+    try:
+        return np.frombuffer(struct.pack(f"={len(numbers)}d", *numbers), np.float64)
+    except (struct.error, OverflowError) as error:
+        raise UnsupportedMask(f"a ring has a vertex that is not a finite number: {error}") from error
 
 
-def _gathered(rings: list[TracedRing], first_M1: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The vertices of the rings, one after the other."""
-    shared_V2 = rings[0].shared()
-    if any(ring.shared() is not shared_V2 for ring in rings):
-        return np.concatenate([np.asarray(ring) for ring in rings], dtype=np.float64)
-    from_M = np.fromiter((ring.place()[0] for ring in rings), np.int64, count=len(rings))
-    place_V = np.arange(first_M1[-1]) + np.repeat(from_M - first_M1[:-1], np.diff(first_M1))
-    gathered_V2: NDArray[np.float64] = shared_V2[place_V].astype(np.float64)
-    return gathered_V2
+def _gathered(rings: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(first vertex of each ring, the vertices) of traced rings."""
+    num = len(rings)
+    from_M = np.fromiter(map(attrgetter("_first"), rings), np.int64, count=num)
+    num_M = np.fromiter(map(attrgetter("_end"), rings), np.int64, count=num) - from_M
+    first_M1 = np.concatenate([[0], np.cumsum(num_M)])
+    if len(set(map(id, map(attrgetter("_corner_V2"), rings)))) > 1:
+        return first_M1, np.concatenate([np.asarray(ring) for ring in rings], dtype=np.float64)
+    place_V = np.arange(first_M1[-1]) + np.repeat(from_M - first_M1[:-1], num_M)
+    return first_M1, np.take(rings[0].shared(), place_V, axis=0).astype(np.float64)

@@ -160,11 +160,11 @@ def nearest_squares(
 
     A pixel is `step_y` high and `step_x` wide. Both lists are sorted by rows, the second has a point.
     """
-    left, top = int(np.min(x_P)), y_P[0]
-    grid = (top, left, ((np.max(x_P) - left) >> CELL_SHIFT) + 1, ((y_P[-1] - top) >> CELL_SHIFT) + 1)
+    left, top = int(np.min(x_P)), int(y_P[0])
+    grid = (top, left, ((int(np.max(x_P)) - left) >> CELL_SHIFT) + 1, ((int(y_P[-1]) - top) >> CELL_SHIFT) + 1)
     first_C, y_P, x_P = into_cells(y_P, x_P, top, left, grid[2], grid[3])
-    left, top = int(np.min(x_Q)), y_Q[0]
-    num_across, num_down = ((np.max(x_Q) - left) >> CELL_SHIFT) + 1, ((y_Q[-1] - top) >> CELL_SHIFT) + 1
+    left, top = int(np.min(x_Q)), int(y_Q[0])
+    num_across, num_down = ((int(np.max(x_Q)) - left) >> CELL_SHIFT) + 1, ((int(y_Q[-1]) - top) >> CELL_SHIFT) + 1
     first_D, y_Q, x_Q = into_cells(y_Q, x_Q, top, left, num_across, num_down)
     y_C, x_C = np.empty(y_P.size + 1), np.empty(y_P.size + 1)
     nearest = 0

@@ -189,29 +189,23 @@ def grown_pairs(values: NDArray[Any]) -> NDArray[Any]:
 def paint_polygons(
     labels_HW: NDArray[Any],
     class_P: NDArray[Any],
-    ring_P1: NDArray[np.int64],
+    hole_P1: NDArray[np.int64],
     first_M1: NDArray[np.int64],
     xy_V2: NDArray[np.float64],
 ) -> None:
     """Paint polygons in order: the pixels whose centres lie inside by the even-odd rule over all their rings.
 
-    Polygon p has the rings `ring_P1[p]` to `ring_P1[p + 1]`, a ring m the vertices `first_M1[m]` to
-    `first_M1[m + 1]`, all finite and of a size at which their products are.
+    Polygon p has the ring p as its exterior and the rings `hole_P1[p]` to `hole_P1[p + 1]` as holes, a ring m the
+    vertices `first_M1[m]` to `first_M1[m + 1]`, all finite and of a size at which their products are.
     """
     height, width = labels_HW.shape
     place_H2 = np.zeros(height + 2, np.int64)
     col_X = np.empty(1024, np.int32)
     inside_W1 = np.zeros(width + 1, np.uint8)
     for p in range(class_P.size):
-        top, bottom = height, 0
-        for m in range(ring_P1[p], ring_P1[p + 1]):
-            for v in range(first_M1[m], first_M1[m + 1]):
-                after = v + 1 if v + 1 < first_M1[m + 1] else first_M1[m]
-                first, last = rows_between(xy_V2[v, 1], xy_V2[after, 1], height)
-                if first < last:
-                    top, bottom = min(top, first), max(bottom, last)
-                    for row in range(first, last):
-                        place_H2[row + 2] += 1
+        top, bottom = count_crossings(xy_V2, first_M1[p], first_M1[p + 1], height, place_H2, height, 0)
+        for m in range(hole_P1[p], hole_P1[p + 1]):
+            top, bottom = count_crossings(xy_V2, first_M1[m], first_M1[m + 1], height, place_H2, top, bottom)
         if top >= bottom:
             continue
         place_H2[top] = place_H2[top + 1] = 0
@@ -219,13 +213,51 @@ def paint_polygons(
             place_H2[row + 2] += place_H2[row + 1]
         if place_H2[bottom + 1] > col_X.size:
             col_X = np.empty(2 * place_H2[bottom + 1], np.int32)
-        for m in range(ring_P1[p], ring_P1[p + 1]):
-            for v in range(first_M1[m], first_M1[m + 1]):
-                after = v + 1 if v + 1 < first_M1[m + 1] else first_M1[m]
-                cross_rows(xy_V2, v, after, height, width, place_H2, col_X)
+        cross_ring(xy_V2, first_M1[p], first_M1[p + 1], height, width, place_H2, col_X)
+        for m in range(hole_P1[p], hole_P1[p + 1]):
+            cross_ring(xy_V2, first_M1[m], first_M1[m + 1], height, width, place_H2, col_X)
         for row in range(top, bottom):
             fill_row(labels_HW[row], class_P[p], col_X[place_H2[row] : place_H2[row + 1]], inside_W1)
         place_H2[top : bottom + 2] = 0
+
+
+@lean
+def count_crossings(
+    xy_V2: NDArray[np.float64],
+    first: int,
+    end: int,
+    height: int,
+    place_H2: NDArray[np.int64],
+    top: int,
+    bottom: int,
+) -> tuple[int, int]:
+    """Add how often the ring's edges cross row r to `place_H2[r + 2]`; (top, bottom), widened to take it in."""
+    before = end - 1
+    for v in range(first, end):
+        row, row_end = rows_between(xy_V2[before, 1], xy_V2[v, 1], height)
+        before = v
+        if row < row_end:
+            top, bottom = min(top, row), max(bottom, row_end)
+            for crossed in range(row, row_end):
+                place_H2[crossed + 2] += 1
+    return top, bottom
+
+
+@lean
+def cross_ring(
+    xy_V2: NDArray[np.float64],
+    first: int,
+    end: int,
+    height: int,
+    width: int,
+    place_H2: NDArray[np.int64],
+    col_X: NDArray[np.int32],
+) -> None:
+    """Write where the ring's edges cross each row."""
+    before = end - 1
+    for v in range(first, end):
+        cross_rows(xy_V2, before, v, height, width, place_H2, col_X)
+        before = v
 
 
 @lean
@@ -293,4 +325,4 @@ def warm() -> None:
     corner_V2, _, first_M1, _ = trace_rings(framed, row_H1, start_R, region_R, False)
     for dtype in (np.uint8, np.uint16):
         labels_HW, class_P = np.zeros((3, 3), dtype), np.ones(1, dtype)
-        paint_polygons(labels_HW, class_P, np.array([0, 1]), first_M1, corner_V2.astype(np.float64))
+        paint_polygons(labels_HW, class_P, np.array([1, 1]), first_M1, corner_V2.astype(np.float64))
