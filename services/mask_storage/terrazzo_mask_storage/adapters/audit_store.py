@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,7 +20,11 @@ class AuditStore(Statements):
     def count(self, organisation_id: str, what: str) -> int:
         """How many rows of the table `what` are the organisation's."""
         table = tables.metadata.tables[what]
-        query = sa.select(sa.func.count()).select_from(table).where(table.c.organisation_id == organisation_id)
+        query = sa.select(sa.func.count()).select_from(table)
+        if "owner" in table.c:
+            query = query.where(table.c.owner.in_(_numbers_of(organisation_id)))
+        else:
+            query = query.where(table.c.organisation_id == organisation_id)
         return int(self._connection.execute(query).scalar_one())
 
     def image_bytes(self, organisation_id: str) -> int:
@@ -29,23 +34,34 @@ class AuditStore(Statements):
 
     def all_masks(self, organisation_id: str) -> Iterator[list[tuple[str, str]]]:
         """(project, mask id) of every mask, a page at a time."""
-        yield from self._pages(organisation_id, tables.masks, "mask_id", "")
+        owners, masks, parts = tables.owners, tables.masks, tables.parts
+        joined = owners.join(masks, masks.c.owner == owners.c.owner)
+        joined = joined.join(parts, parts.c.part_id == masks.c.part_id)
+        query = sa.select(owners.c.project_id, parts.c.digest).select_from(joined)
+        yield from self._pages(organisation_id, query, owners, (masks.c.owner, masks.c.part_id))
 
     def all_images(self, organisation_id: str) -> Iterator[list[tuple[str, str]]]:
         """(project, image hash) of every image, a page at a time."""
-        yield from self._pages(organisation_id, tables.images, "image_hash", "")
+        c = tables.images.c
+        query = sa.select(c.project_id, c.image_hash)
+        yield from self._pages(organisation_id, query, tables.images, (c.project_id, c.image_hash))
 
     def _pages(
-        self, organisation_id: str, table: sa.Table, id_column: str, after: str
+        self,
+        organisation_id: str,
+        query: sa.Select[Any],
+        owned: sa.Table,
+        by: tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]],
     ) -> Iterator[list[tuple[str, str]]]:
-        project, ident = table.c.project_id, table.c[id_column]
-        query = sa.select(project, ident).where(table.c.organisation_id == organisation_id)
-        query = query.order_by(project, ident).limit(_PAGE)
+        """(project, id) of what `query` finds, by two columns that are a key."""
+        first, second = by
+        query = query.add_columns(*by).where(owned.c.organisation_id == organisation_id)
+        query = query.order_by(*by).limit(_PAGE)
         rows = self._connection.execute(query).all()
         while rows:
             yield [(row[0], row[1]) for row in rows]
-            last_project, last = rows[-1]
-            behind = sa.or_(project > last_project, sa.and_(project == last_project, ident > last))
+            last_first, last_second = rows[-1][2:]
+            behind = sa.or_(first > last_first, sa.and_(first == last_first, second > last_second))
             rows = self._connection.execute(query.where(behind)).all()
 
     def all_commits(self, organisation_id: str) -> list[tuple[str, str, str, tuple[str, ...]]]:
@@ -67,12 +83,35 @@ class AuditStore(Statements):
     def samples_of_masks(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, set[str]]:
         """Mask id -> the samples that it was put for, is staged for or was accepted for."""
         wanted = list(mask_ids)
+        project = self._owner(scope.organisation_id, scope.project_id)
+        parts, provenance, staged, acceptances = (
+            tables.parts,
+            tables.provenance.c,
+            tables.staged.c,
+            tables.acceptances.c,
+        )
+        put = (
+            sa.select(parts.c.digest, provenance.sample_id)
+            .join_from(parts, tables.provenance, provenance.part_id == parts.c.part_id)
+            .where(parts.c.owner == self._owner(scope.organisation_id), provenance.owner == project)
+        )
+        in_work = sa.select(staged.mask_id, staged.sample_id).where(staged.owner == project)
+        accepted = sa.select(acceptances.mask_id, acceptances.sample_id).where(
+            acceptances.organisation_id == scope.organisation_id, acceptances.project_id == scope.project_id
+        )
         found: dict[str, set[str]] = {}
-        for table in (tables.provenance, tables.staged, tables.acceptances):
-            query = sa.select(table.c.mask_id, table.c.sample_id).where(
-                table.c.organisation_id == scope.organisation_id, table.c.project_id == scope.project_id
-            )
-            for row in self._by_ids(query, table.c.mask_id, wanted):
-                if row.sample_id:
-                    found.setdefault(row.mask_id, set()).add(row.sample_id)
+        for query, column in (
+            (put, parts.c.digest),
+            (in_work, staged.mask_id),
+            (accepted, acceptances.mask_id),
+        ):
+            for mask_id, sample_id in self._by_ids(query, column, wanted):
+                if sample_id:
+                    found.setdefault(mask_id, set()).add(sample_id)
         return found
+
+
+def _numbers_of(organisation_id: str) -> sa.Select[Any]:
+    """Of the organisation and its projects."""
+    c = tables.owners.c
+    return sa.select(c.owner).where(c.organisation_id == organisation_id)

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from terrazzo_mask_storage.adapters import tables
+from terrazzo_mask_storage.adapters.statements import Statements
 from terrazzo_mask_storage.domain.merge_records import (
     Clashing,
     Conflict,
@@ -22,10 +23,8 @@ from terrazzo_mask_storage.ports import Scope
 _IN_MAX = 1_000
 
 
-class MergeStore:
+class MergeStore(Statements):
     """Implements the part of ports.Store that merges and gates need."""
-
-    _connection: sa.Connection
 
     # the commit DAG
 
@@ -42,8 +41,10 @@ class MergeStore:
         return None if row is None else str(row.commit_id)
 
     def remove_branch(self, scope: Scope, branch: str) -> None:
-        for table, column in ((tables.branches, "name"), (tables.staged, "branch")):
-            self._connection.execute(table.delete().where(*_within(table, scope), table.c[column] == branch))
+        branches, staged = tables.branches, tables.staged
+        mine = staged.c.owner == self._owner(scope.organisation_id, scope.project_id)
+        self._connection.execute(branches.delete().where(*_within(branches, scope), branches.c.name == branch))
+        self._connection.execute(staged.delete().where(mine, staged.c.branch == branch))
 
     # merges
 

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from terrazzo_mask_storage.adapters import tables
 from terrazzo_mask_storage.adapters.statements import Statements
-from terrazzo_mask_storage.domain.packed import unpack_flow
 from terrazzo_mask_storage.ports import Commit, Scope, Shown
 
 
@@ -32,26 +31,6 @@ class ScaleStore(Statements):
         c = tables.images.c
         query = sa.select(c.sample_id, c.names).where(*_mine(tables.images, scope))
         return ((row.sample_id, row.names) for row in self._connection.execute(query))
-
-    def mask_sizes(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
-        c = tables.masks.c
-        query = sa.select(c.mask_id, c.height, c.width).where(*_mine(tables.masks, scope))
-        return {mask_id: (height, width) for mask_id, height, width in self._by_ids(query, c.mask_id, mask_ids)}
-
-    def mask_counts(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
-        c = tables.masks.c
-        query = sa.select(c.mask_id, c.counts).where(*_mine(tables.masks, scope))
-        return {row.mask_id: row.counts for row in self._by_ids(query, c.mask_id, mask_ids)}
-
-    def mask_flows(
-        self, scope: Scope, mask_ids: Iterable[str]
-    ) -> dict[str, tuple[str, dict[tuple[int, int], int]]]:
-        c = tables.masks.c
-        query = sa.select(c.mask_id, c.base_mask_id, c.flow).where(
-            *_mine(tables.masks, scope), c.base_mask_id.is_not(None), c.flow.is_not(None)
-        )
-        rows = self._by_ids(query, c.mask_id, mask_ids)
-        return {mask_id: (base, unpack_flow(flow)) for mask_id, base, flow in rows}
 
     def commits(self, scope: Scope, commit_ids: Iterable[str]) -> dict[str, Commit]:
         table = tables.commits

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from terrazzo_mask_storage.adapters import tables
 from terrazzo_mask_storage.adapters.audit_store import AuditStore
+from terrazzo_mask_storage.adapters.masks_store import MasksStore
 from terrazzo_mask_storage.adapters.merge_store import MergeStore
 from terrazzo_mask_storage.adapters.parts_store import PartsStore
 from terrazzo_mask_storage.adapters.scale_store import ScaleStore, commit_of
-from terrazzo_mask_storage.adapters.statements import chunks
-from terrazzo_mask_storage.domain.blame import Origin
-from terrazzo_mask_storage.domain.packed import pack_flow, unpack_flow
-from terrazzo_mask_storage.ports import Acceptance, Commit, Image, Mask, Project, Scope, Tag
+from terrazzo_mask_storage.ports import Acceptance, Commit, Image, Project, Scope, Tag
 
 
-class SqlStore(PartsStore, AuditStore, MergeStore, ScaleStore):
+class SqlStore(PartsStore, MasksStore, AuditStore, MergeStore, ScaleStore):
     """Implements ports.Store on one connection, inside its transaction."""
 
     # projects
@@ -30,6 +28,7 @@ class SqlStore(PartsStore, AuditStore, MergeStore, ScaleStore):
         return Project(row.name, row.held_out_percent, row.ontology_version, row.ontology_json)
 
     def put_project(self, scope: Scope, project: Project) -> None:
+        self._owner_for_change(scope.organisation_id, scope.project_id)
         self._put(
             tables.projects,
             [
@@ -99,79 +98,7 @@ class SqlStore(PartsStore, AuditStore, MergeStore, ScaleStore):
     def add_pyramid(self, scope: Scope, image_hash: str, digest: str) -> None:
         self._add(tables.pyramids, [{**_keys(scope), "image_hash": image_hash, "digest": digest}])
 
-    # masks
-
-    def mask(self, scope: Scope, mask_id: str) -> Mask | None:
-        return self.masks(scope, [mask_id]).get(mask_id)
-
-    def masks(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, Mask]:
-        masks = tables.masks
-        rows = self._by_ids(sa.select(masks).where(*_in(masks, scope)), masks.c.mask_id, mask_ids)
-        return {
-            row.mask_id: Mask(
-                row.mask_id,
-                row.height,
-                row.width,
-                row.dtype,
-                dict(row.counts),
-                row.size_bytes,
-                row.base_mask_id,
-                None if row.flow is None else unpack_flow(row.flow),
-            )
-            for row in rows
-        }
-
-    def add_masks(self, scope: Scope, masks: Iterable[Mask]) -> None:
-        rows = [
-            {
-                **_keys(scope),
-                "mask_id": mask.mask_id,
-                "height": mask.height,
-                "width": mask.width,
-                "dtype": mask.dtype,
-                "counts": _pairs(mask.counts),
-                "size_bytes": mask.size_bytes,
-                "base_mask_id": mask.base_mask_id,
-                "flow": None if mask.flow is None else pack_flow(mask.flow),
-            }
-            for mask in masks
-        ]
-        self._add(tables.masks, rows)
-
-    def origins(self, scope: Scope, mask_id: str) -> list[tuple[str, Origin]]:
-        table = tables.provenance
-        query = sa.select(table).where(*_in(table, scope), table.c.mask_id == mask_id).order_by(table.c.sequence)
-        return [
-            (
-                row.sample_id,
-                Origin(
-                    row.source,
-                    row.actor,
-                    row.submission_id or None,
-                    row.parent_mask_id,
-                    tuple(row.source_mask_ids),
-                ),
-            )
-            for row in self._connection.execute(query)
-        ]
-
-    def add_origins(self, scope: Scope, rows: Iterable[tuple[str, str, Origin]]) -> None:
-        listed = [
-            {
-                **_keys(scope),
-                "mask_id": mask_id,
-                "source": origin.source,
-                "sample_id": sample_id,
-                "submission_id": origin.submission_id or "",
-                "actor": origin.actor,
-                "parent_mask_id": origin.parent_mask_id,
-                "source_mask_ids": list(origin.source_mask_ids),
-            }
-            for mask_id, sample_id, origin in rows
-        ]
-        self._add(tables.provenance, listed)
-
-    # accepted masks and working sets
+    # accepted masks
 
     def acceptances(self, scope: Scope, sample_id: str) -> list[Acceptance]:
         table = tables.acceptances
@@ -198,27 +125,6 @@ class SqlStore(PartsStore, AuditStore, MergeStore, ScaleStore):
                 }
             ],
         )
-
-    def staged(self, scope: Scope, branch: str) -> dict[str, str | None]:
-        table = tables.staged
-        query = sa.select(table.c.sample_id, table.c.mask_id).where(*_in(table, scope), table.c.branch == branch)
-        return {row.sample_id: row.mask_id for row in self._connection.execute(query.order_by(table.c.sample_id))}
-
-    def stage(self, scope: Scope, branch: str, items: Mapping[str, str | None]) -> None:
-        self._put(
-            tables.staged,
-            [
-                {**_keys(scope), "branch": branch, "sample_id": sample_id, "mask_id": mask_id}
-                for sample_id, mask_id in items.items()
-            ],
-        )
-
-    def unstage(self, scope: Scope, branch: str, sample_ids: Iterable[str]) -> None:
-        table = tables.staged
-        for chunk in chunks(sample_ids):
-            self._connection.execute(
-                table.delete().where(*_in(table, scope), table.c.branch == branch, table.c.sample_id.in_(chunk))
-            )
 
     # history
 

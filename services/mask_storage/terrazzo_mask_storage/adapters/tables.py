@@ -1,31 +1,27 @@
-"""The tables of the mask storage service."""
+"""The tables of the mask storage service.
+
+Parts, masks and their provenance are many: there an organisation, a project, a hash that was written before is a
+number (`owner`, `part_id`), never text. What is told of them to the program is in `store`.
+"""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.types import TypeDecorator
 
+from terrazzo_mask_storage.adapters.columns import Bytes, Digest, SampleId
 from terrazzo_runtime.tables import UtcDateTime, runtime_tables
 
 metadata = sa.MetaData()
 runtime = runtime_tables(metadata)
 
 
-class Digest(TypeDecorator[str]):
-    """A hash of 32 bytes, 64 hex digits to the program and half of that to the database."""
-
-    impl = sa.LargeBinary(32)
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> bytes | None:
-        return None if value is None else bytes.fromhex(value)
-
-    def process_result_value(self, value: bytes | None, dialect: sa.Dialect) -> str | None:
-        return None if value is None else bytes(value).hex()
-
-
 def _organisation() -> sa.Column[str]:
     return sa.Column("organisation_id", sa.String(100), primary_key=True)
+
+
+def _number() -> sa.types.TypeEngine[int]:
+    """Of rows that are numbered as they come. SQLite counts up only an INTEGER primary key."""
+    return sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def _project() -> sa.Column[str]:
@@ -67,73 +63,73 @@ pyramids = sa.Table(
     sa.Column("image_hash", sa.String(64), primary_key=True),
     sa.Column("digest", sa.String(64), nullable=False),
 )
+# Organisations (project_id is "") and projects by small numbers. A row never changes and is never removed.
+owners = sa.Table(
+    "owners",
+    metadata,
+    sa.Column("owner", sa.Integer, primary_key=True),
+    sa.Column("organisation_id", sa.String(100), nullable=False),
+    sa.Column("project_id", sa.String(100), nullable=False),
+    sa.UniqueConstraint("organisation_id", "project_id", name="owners_once"),
+)
 # Blobs of parts. `settled`: the tiles in it are stored small, or there was nothing to gain.
 packs = sa.Table(
     "packs",
     metadata,
-    sa.Column("pack_id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
-    sa.Column("organisation_id", sa.String(100), nullable=False),
+    sa.Column("pack_id", _number(), primary_key=True),
+    sa.Column("owner", sa.Integer, nullable=False),  # an organisation
     sa.Column("digest", Digest, nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("settled", sa.Boolean, nullable=False),
     sa.Column("stored_at", UtcDateTime, nullable=False),
-    sa.UniqueConstraint("organisation_id", "digest", name="packs_once"),
+    sa.UniqueConstraint("owner", "digest", name="packs_once"),
     sa.Index("packs_to_settle", "settled", "stored_at"),
 )
-# Tiles, manifest nodes, tree nodes by digest: where in which pack, and how. Shared by an organisation's projects.
-# There are millions of rows: no row id, no second index, hashes as bytes.
+# Tiles, manifest nodes, tree nodes: where in which pack, and how. Shared by an organisation's projects. Rows are
+# written one behind the other; hashes, which fall anywhere, are in the index alone besides.
 parts = sa.Table(
     "parts",
     metadata,
-    _organisation(),
-    sa.Column("digest", Digest, primary_key=True),
+    sa.Column("part_id", _number(), primary_key=True),
+    sa.Column("owner", sa.Integer, nullable=False),  # an organisation
+    sa.Column("digest", Digest, nullable=False),
     sa.Column("pack_id", sa.BigInteger, nullable=False),
     sa.Column("offset", sa.BigInteger, nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
-    sa.Column("kind", sa.String(10), nullable=False),
-    sa.Column("encoding", sa.String(10), nullable=False),
-    sa.Column("base", Digest, nullable=True),  # what a patch is laid on
+    sa.Column("form", sa.SmallInteger, nullable=False),  # kind and encoding: see domain/packs.py
+    sa.Column("base", sa.BigInteger, nullable=True),  # the part that a patch is laid on
     sa.Column("depth", sa.SmallInteger, nullable=False),  # patches on patches: how many
-    sqlite_with_rowid=False,
+    sa.UniqueConstraint("owner", "digest", name="parts_once"),
+    sa.CheckConstraint("(base IS NULL) = (depth = 0)", name="patches_have_bases"),
 )
+# `part_id` is the root of the mask's manifest, whose digest is the mask's id.
 masks = sa.Table(
     "masks",
     metadata,
-    _organisation(),
-    _project(),
-    sa.Column("mask_id", Digest, primary_key=True),
+    sa.Column("owner", sa.Integer, primary_key=True, autoincrement=False),  # a project
+    sa.Column("part_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("height", sa.Integer, nullable=False),
     sa.Column("width", sa.Integer, nullable=False),
-    sa.Column("dtype", sa.String(10), nullable=False),
-    sa.Column("counts", sa.JSON, nullable=False),  # [[class id, pixels], ...]
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
-    sa.Column("base_mask_id", Digest, nullable=True),
-    sa.Column("flow", sa.LargeBinary, nullable=True),  # packed: see domain/packed.py
+    sa.Column("counts", Bytes, nullable=False),  # packed: see domain/packed.py
+    sa.Column("base", sa.BigInteger, nullable=True),  # root of the mask that it was made from
+    sa.Column("flow", Bytes, nullable=True),  # packed
     sqlite_with_rowid=False,
 )
+# All that makes a row another one than the rest is its key: it is stored once, and told once.
 provenance = sa.Table(
     "provenance",
     metadata,
-    sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
-    sa.Column("organisation_id", sa.String(100), nullable=False),
-    sa.Column("project_id", sa.String(100), nullable=False),
-    sa.Column("mask_id", Digest, nullable=False),
-    sa.Column("source", sa.String(20), nullable=False),
-    sa.Column("sample_id", sa.String(100), nullable=False),
-    sa.Column("submission_id", sa.String(100), nullable=False),  # "" for none: NULLs would never be equal
-    sa.Column("actor", sa.String(200), nullable=False),
-    sa.Column("parent_mask_id", Digest, nullable=True),
-    sa.Column("source_mask_ids", sa.JSON, nullable=False),
-    sa.UniqueConstraint(
-        "organisation_id",
-        "project_id",
-        "mask_id",
-        "source",
-        "sample_id",
-        "submission_id",
-        "actor",
-        name="provenance_once",
-    ),
+    sa.Column("owner", sa.Integer, primary_key=True, autoincrement=False),  # a project
+    sa.Column("part_id", sa.BigInteger, primary_key=True, autoincrement=False),  # root of the mask
+    sa.Column("source", sa.SmallInteger, primary_key=True, autoincrement=False),  # place in blame.SOURCES
+    sa.Column("sample_id", SampleId, primary_key=True),  # "" for none
+    sa.Column("submission_id", sa.String(100), primary_key=True),  # "" for none
+    sa.Column("actor", sa.String(200), primary_key=True),
+    sa.Column("place", sa.BigInteger, nullable=False),  # rises in the order in which a mask's rows were told
+    sa.Column("parent", sa.BigInteger, nullable=True),  # root of the parent mask
+    sa.Column("source_masks", Bytes, nullable=True),  # their ids, 32 bytes each
+    sqlite_with_rowid=False,
 )
 acceptances = sa.Table(
     "acceptances",
@@ -143,18 +139,18 @@ acceptances = sa.Table(
     sa.Column("sample_id", sa.String(100), primary_key=True),
     sa.Column("task_id", sa.String(100), primary_key=True),
     sa.Column("revision", sa.BigInteger, primary_key=True),
-    sa.Column("mask_id", sa.String(64), nullable=False),
+    sa.Column("mask_id", Digest, nullable=False),
     sa.Column("decided_by", sa.String(20), nullable=False),
     sa.Column("submission_ids", sa.JSON, nullable=False),
 )
 staged = sa.Table(
     "staged",
     metadata,
-    _organisation(),
-    _project(),
+    sa.Column("owner", sa.Integer, primary_key=True, autoincrement=False),  # a project
     sa.Column("branch", sa.String(100), primary_key=True),
-    sa.Column("sample_id", sa.String(100), primary_key=True),
-    sa.Column("mask_id", sa.String(64), nullable=True),
+    sa.Column("sample_id", SampleId, primary_key=True),
+    sa.Column("mask_id", Digest, nullable=True),
+    sqlite_with_rowid=False,
 )
 branches = sa.Table(
     "branches",
@@ -224,16 +220,16 @@ merge_conflicts = sa.Table(
     sa.Column("merge_id", sa.String(100), nullable=False),
     sa.Column("sample_id", sa.String(100), nullable=False),
     sa.Column("kind", sa.String(20), nullable=False),
-    sa.Column("base_mask_id", sa.String(64), nullable=True),
-    sa.Column("ours_mask_id", sa.String(64), nullable=True),
-    sa.Column("theirs_mask_id", sa.String(64), nullable=True),
-    sa.Column("merged_mask_id", sa.String(64), nullable=True),
+    sa.Column("base_mask_id", Digest, nullable=True),
+    sa.Column("ours_mask_id", Digest, nullable=True),
+    sa.Column("theirs_mask_id", Digest, nullable=True),
+    sa.Column("merged_mask_id", Digest, nullable=True),
     sa.Column("num_pixels", sa.BigInteger, nullable=False),
     sa.Column("box", sa.JSON(none_as_null=True), nullable=True),  # [y, x, height, width]
     sa.Column("boxes", sa.JSON, nullable=False),
     sa.Column("flow", sa.JSON, nullable=False),  # [[ours, theirs, pixels], ...]
     sa.Column("state", sa.String(20), nullable=False),
-    sa.Column("mask_id", sa.String(64), nullable=True),
+    sa.Column("mask_id", Digest, nullable=True),
     sa.Column("resolved_by", sa.String(200), nullable=True),
     sa.Index("conflicts_of_merge", "merge_id", "sample_id"),
 )

@@ -20,6 +20,16 @@ from typing import Literal
 Kind = Literal["annotator", "model", "import", "consensus"]
 Source = Literal["submission", "consensus", "adjudication", "audit", "merge", "prediction", "import"]
 
+# In the order in which they are numbered in the database: a new one goes to the end.
+SOURCES: tuple[Source, ...] = (
+    "submission",
+    "consensus",
+    "adjudication",
+    "audit",
+    "merge",
+    "prediction",
+    "import",
+)
 # Which row speaks for a mask that has several, when the decision does not say.
 _RANK: tuple[Source, ...] = ("adjudication", "audit", "consensus", "merge", "submission", "import", "prediction")
 # Provenance may be a long chain (stroke upon stroke): beyond this the link that was reached answers.

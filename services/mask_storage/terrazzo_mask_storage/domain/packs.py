@@ -104,6 +104,16 @@ class Listed:
     size_bytes: int
 
 
+def form_of(kind: Kind, encoding: Encoding) -> int:
+    """What a part is and how it is encoded, as one byte: in packs and in the table of parts."""
+    return KINDS.index(kind) << 4 | ENCODINGS.index(encoding)
+
+
+def read_form(form: int) -> tuple[Kind, Encoding]:
+    """What `form_of` was given. Raises IndexError for what it never returns."""
+    return KINDS[form >> 4], ENCODINGS[form & 15]
+
+
 def placed(part: Encoded, pack: str, offset: int) -> Part:
     """The part at its place in a pack."""
     return Part(part.digest, part.kind, part.encoding, part.base, part.depth, pack, offset, len(part.data))
@@ -127,7 +137,7 @@ def write_pack(parts: Sequence[Encoded]) -> tuple[bytes, list[int]]:
     head = bytearray(_HEAD.pack(MAGIC, VERSION, len(parts)))
     for part in parts:
         head += bytes.fromhex(part.digest)
-        head.append(KINDS.index(part.kind) << 4 | ENCODINGS.index(part.encoding))
+        head.append(form_of(part.kind, part.encoding))
         head += varint(len(part.data))
         if part.encoding in PATCHES:
             assert part.base is not None

@@ -6,7 +6,7 @@ The manifests of 0.1.0 (JSON, BLAKE2b) are not read any more: a data folder that
 import sqlalchemy as sa
 from alembic import op
 
-from terrazzo_mask_storage.adapters.tables import Digest
+from terrazzo_mask_storage.adapters.columns import Digest
 from terrazzo_runtime.tables import UtcDateTime
 
 revision = "0002"

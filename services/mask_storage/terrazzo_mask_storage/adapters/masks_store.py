@@ -1,0 +1,208 @@
+"""Masks, where they come from, and working sets: a part of `store.SqlStore`.
+
+A mask's row and those of its provenance name it by the number of its manifest's root (`tables.parts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from terrazzo_mask_storage.adapters import tables
+from terrazzo_mask_storage.adapters.columns import Digest, sample_key
+from terrazzo_mask_storage.adapters.statements import Statements
+from terrazzo_mask_storage.domain.blame import SOURCES, Origin
+from terrazzo_mask_storage.domain.packed import pack_counts, pack_flow, unpack_counts, unpack_flow
+from terrazzo_mask_storage.ports import Mask, Scope
+
+_ROOT = "(SELECT part_id FROM parts WHERE owner = ? AND digest = ?)"
+_ADD_MASK = f"""
+INSERT INTO masks (owner, part_id, height, width, size_bytes, counts, base, flow)
+VALUES (?, {_ROOT}, ?, ?, ?, ?, {_ROOT}, ?)
+ON CONFLICT DO NOTHING"""
+_ADD_ORIGIN = f"""
+INSERT INTO provenance
+    (owner, part_id, source, sample_id, submission_id, actor, place, parent, source_masks)
+VALUES
+    (?, {_ROOT}, ?, ?, ?, ?,
+     (SELECT coalesce(max(place), 0) + 1 FROM provenance WHERE owner = ? AND part_id = {_ROOT}),
+     {_ROOT}, ?)
+ON CONFLICT DO NOTHING"""
+_STAGE = """
+INSERT INTO staged (owner, branch, sample_id, mask_id) VALUES (?, ?, ?, ?)
+ON CONFLICT (owner, branch, sample_id) DO UPDATE SET mask_id = excluded.mask_id"""
+_UNSTAGE = "DELETE FROM staged WHERE owner = ? AND branch = ? AND sample_id = ?"
+_ID_BYTES = 32
+
+
+class MasksStore(Statements):
+    """Implements the part of ports.Store that says what masks there are."""
+
+    def mask(self, scope: Scope, mask_id: str) -> Mask | None:
+        return self.masks(scope, [mask_id]).get(mask_id)
+
+    def masks(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, Mask]:
+        c, base = tables.masks.c, tables.parts.alias("base")
+        query = self._of_masks(
+            scope, c.height, c.width, c.counts, c.size_bytes, base.c.digest, c.flow, with_bases=base
+        )
+        found = {}
+        for mask_id, height, width, packed, size_bytes, base_id, flow in self._by_root(query, mask_ids):
+            counts = dict(unpack_counts(packed))
+            found[mask_id] = Mask(
+                mask_id,
+                height,
+                width,
+                # As a manifest says it: see docs/storage-format.md.
+                "uint8" if max(counts, default=0) < 256 else "uint16",
+                counts,
+                size_bytes,
+                base_id,
+                None if flow is None else unpack_flow(flow),
+            )
+        return found
+
+    def mask_sizes(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
+        c = tables.masks.c
+        rows = self._by_root(self._of_masks(scope, c.height, c.width), mask_ids)
+        return {mask_id: (height, width) for mask_id, height, width in rows}
+
+    def mask_counts(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
+        rows = self._by_root(self._of_masks(scope, tables.masks.c.counts), mask_ids)
+        return {mask_id: unpack_counts(counts) for mask_id, counts in rows}
+
+    def mask_flows(
+        self, scope: Scope, mask_ids: Iterable[str]
+    ) -> dict[str, tuple[str, dict[tuple[int, int], int]]]:
+        base = tables.parts.alias("base")
+        query = self._of_masks(scope, base.c.digest, tables.masks.c.flow, with_bases=base)
+        rows = self._by_root(query.where(base.c.digest.is_not(None), tables.masks.c.flow.is_not(None)), mask_ids)
+        return {mask_id: (base_id, unpack_flow(flow)) for mask_id, base_id, flow in rows}
+
+    def _of_masks(
+        self, scope: Scope, *columns: sa.ColumnElement[Any], with_bases: sa.FromClause | None = None
+    ) -> sa.Select[Any]:
+        """(mask id, columns) of a project's masks, not yet which."""
+        parts, masks = tables.parts, tables.masks
+        joined = parts.join(masks, masks.c.part_id == parts.c.part_id)
+        if with_bases is not None:
+            joined = joined.outerjoin(with_bases, with_bases.c.part_id == masks.c.base)
+        return (
+            sa.select(parts.c.digest, *columns)
+            .select_from(joined)
+            .where(
+                parts.c.owner == self._owner(scope.organisation_id),
+                masks.c.owner == self._owner(scope.organisation_id, scope.project_id),
+            )
+        )
+
+    def _by_root(self, query: sa.Select[Any], mask_ids: Iterable[str]) -> Iterable[Any]:
+        return self._by_ids(query, tables.parts.c.digest, mask_ids)
+
+    def add_masks(self, scope: Scope, masks: Iterable[Mask]) -> None:
+        organisation = self._owner_for_change(scope.organisation_id)
+        project = self._owner_for_change(scope.organisation_id, scope.project_id)
+        rows = [
+            (
+                project,
+                organisation,
+                bytes.fromhex(mask.mask_id),
+                mask.height,
+                mask.width,
+                mask.size_bytes,
+                pack_counts(mask.counts),
+                organisation,
+                None if mask.base_mask_id is None else bytes.fromhex(mask.base_mask_id),
+                None if mask.flow is None else pack_flow(mask.flow),
+            )
+            # By id: two writers of the same masks then never wait for each other in a ring.
+            for mask in sorted(masks, key=lambda mask: mask.mask_id)
+        ]
+        self._each(_ADD_MASK, rows)
+
+    # provenance
+
+    def origins(self, scope: Scope, mask_id: str) -> list[tuple[str, Origin]]:
+        asked = {
+            "of_organisation": self._owner(scope.organisation_id),
+            "of_project": self._owner(scope.organisation_id, scope.project_id),
+            "of_mask": mask_id,
+        }
+        return [
+            (sample_id, Origin(SOURCES[source], actor, submission_id or None, parent, _ids(source_masks)))
+            for source, sample_id, submission_id, actor, parent, source_masks in self._connection.execute(
+                _origins(), asked
+            )
+        ]
+
+    def add_origins(self, scope: Scope, rows: Iterable[tuple[str, str, Origin]]) -> None:
+        organisation = self._owner_for_change(scope.organisation_id)
+        project = self._owner_for_change(scope.organisation_id, scope.project_id)
+        listed = []
+        for mask_id, sample_id, origin in sorted(rows, key=lambda row: row[0]):
+            root = (organisation, bytes.fromhex(mask_id))
+            sources = b"".join(map(bytes.fromhex, origin.source_mask_ids)) or None
+            listed.append(
+                (
+                    project,
+                    *root,
+                    SOURCES.index(origin.source),
+                    sample_key(sample_id),
+                    origin.submission_id or "",
+                    origin.actor,
+                    project,
+                    *root,
+                    organisation,
+                    None if origin.parent_mask_id is None else bytes.fromhex(origin.parent_mask_id),
+                    sources,
+                )
+            )
+        self._each(_ADD_ORIGIN, listed)
+
+    # working sets
+
+    def staged(self, scope: Scope, branch: str) -> dict[str, str | None]:
+        c = tables.staged.c
+        query = sa.select(c.sample_id, c.mask_id).where(
+            c.owner == self._owner(scope.organisation_id, scope.project_id), c.branch == branch
+        )
+        return dict(sorted(self._connection.execute(query)))
+
+    def stage(self, scope: Scope, branch: str, items: Mapping[str, str | None]) -> None:
+        project = self._owner_for_change(scope.organisation_id, scope.project_id)
+        rows = [
+            (project, branch, sample_key(sample_id), None if mask_id is None else bytes.fromhex(mask_id))
+            for sample_id, mask_id in sorted(items.items(), key=lambda item: item[0])
+        ]
+        self._each(_STAGE, rows)
+
+    def unstage(self, scope: Scope, branch: str, sample_ids: Iterable[str]) -> None:
+        project = self._owner(scope.organisation_id, scope.project_id)
+        self._each(_UNSTAGE, [(project, branch, sample_key(sample_id)) for sample_id in sorted(sample_ids)])
+
+
+def _ids(joined: bytes | None) -> tuple[str, ...]:
+    text = (joined or b"").hex()
+    return tuple(text[at : at + 2 * _ID_BYTES] for at in range(0, len(text), 2 * _ID_BYTES))
+
+
+@cache
+def _origins() -> sa.Select[Any]:
+    """A mask's rows of provenance, in the order in which they were told."""
+    c, root = tables.provenance.c, tables.parts.c
+    parent = tables.parts.alias("parent")
+    joined = tables.provenance.join(tables.parts, root.part_id == c.part_id)
+    joined = joined.outerjoin(parent, parent.c.part_id == c.parent)
+    return (
+        sa.select(c.source, c.sample_id, c.submission_id, c.actor, parent.c.digest, c.source_masks)
+        .select_from(joined)
+        .where(
+            root.owner == sa.bindparam("of_organisation", type_=sa.Integer),
+            root.digest == sa.bindparam("of_mask", type_=Digest),
+            c.owner == sa.bindparam("of_project", type_=sa.Integer),
+        )
+        .order_by(c.place, c.source, c.sample_id, c.submission_id, c.actor)
+    )
