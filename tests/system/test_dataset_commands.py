@@ -71,7 +71,7 @@ def desk(
     harness_factory: Callable[..., Harness], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Desk:
     harness = harness_factory(("task", "mask_storage", "qa"))
-    for module in ("merging", "dataset"):
+    for module in ("asking", "dataset"):
         connect = lambda url, key, data_dir: harness.client(key)  # noqa: E731
         monkeypatch.setattr(f"terrazzo.cli.{module}.connect", connect)
     return Desk(harness, capsys)
@@ -115,10 +115,15 @@ def test_conflicts_are_listed_and_decided_by_hand(desk: Desk, tmp_path: Path) ->
     assert second["state"] == "up_to_date"
 
 
-def test_an_adjudicator_gets_both_sides_as_files(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def tasks_desk(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """The same desk for `terrazzo tasks` and `terrazzo submit`."""
     monkeypatch.setattr("terrazzo.cli.tasks.connect", lambda url, key, data_dir: desk.harness.client(desk.key))
+    return desk
+
+
+def test_an_adjudicator_gets_both_sides_and_the_base_as_files(tasks_desk: Desk, tmp_path: Path) -> None:
+    desk = tasks_desk
     desk.type("branch", "side")
     desk.commit({desk.samples[0]: painted(2, 5, 2)}, "main")
     desk.commit({desk.samples[0]: painted(2, 5, 0)}, "side")
@@ -130,6 +135,32 @@ def test_an_adjudicator_gets_both_sides_as_files(
     assert (sides[0] == painted(2, 5, 2)).all()
     assert (sides[1] == painted(2, 5, 0)).all()
     assert (np.asarray(Image.open(files["proposal"])) == painted(2, 5, 2)).all()
+    assert (np.asarray(Image.open(files["base"])) == painted(0, 0)).all()
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["kept", "removed"])
+def test_a_sample_that_one_side_removed_is_kept_or_removed_by_an_adjudicator(
+    tasks_desk: Desk, tmp_path: Path, keep: bool
+) -> None:
+    desk, sample = tasks_desk, tasks_desk.samples[0]
+    desk.type("branch", "side")
+    desk.commit({sample: painted(2, 5, 2)}, "side")
+    desk.client.datasets.stage(desk.project, {sample: None})
+    desk.client.datasets.commit(desk.project, message="it is gone")
+    merge_id = desk.json("merge", "side")[1]["merge_id"]
+    desk.harness.drain()
+    assert run(["tasks", "lease", desk.project, "--out", str(tmp_path / "work")]) == 0
+    said = desk.capsys.readouterr().out
+    assert "the target branch removed this sample" in said
+    [task] = desk.client.tasks.list(desk.project, kind="adjudicate")
+    files = {file.name.removeprefix(f"{task.task_id}."): file for file in (tmp_path / "work").iterdir()}
+    assert sorted(files) == ["base.png", "candidate-1.png", "image", "proposal.png"]
+    assert (np.asarray(Image.open(files["candidate-1.png"])) == painted(2, 5, 2)).all()
+    answer = ["--mask", str(files["proposal.png"])] if keep else ["--verdict", "remove"]
+    assert run(["submit", desk.project, task.task_id, said.split()[0], *answer]) == 0
+    desk.harness.drain()
+    assert desk.client.datasets.get_merge(desk.project, merge_id).state == "merged"
+    assert desk.client.datasets.show(desk.project).num_samples == (2 if keep else 1)
 
 
 def test_complete_and_abandon(desk: Desk) -> None:
