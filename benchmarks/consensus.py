@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from benchmarks import material
 from benchmarks.harness import REPEATS, Bench, Figure, faster, medians
 from terrazzo_masks.consensus import Consensus, Method, agreement, consensus
+from terrazzo_masks.consensus.votes import tabulate
 from terrazzo_masks.measures import confusion, iou, mean_iou
-from terrazzo_masks.votes import tabulate
 
 LabelMap = NDArray[Any]
 TOPIC = "consensus"

@@ -23,7 +23,7 @@ def scenes(num: int, height: int = 1024, width: int = 2048, first_seed: int = 0)
 
 def many_classes(height: int = 1024, width: int = 2048, num_classes: int = 34, seed: int = 0) -> LabelMap:
     """A scene whose regions are given `num_classes` class ids: each connected region draws one."""
-    from terrazzo_masks.regions import label_components
+    from terrazzo_masks.geometry import label_components
 
     (labels_HW,) = scenes(1, height, width, first_seed=seed + 1_000)
     component_HW, class_N = label_components(labels_HW)

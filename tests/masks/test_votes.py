@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from terrazzo_masks.consensus.votes import tabulate
 from terrazzo_masks.labels import LabelMap
-from terrazzo_masks.votes import tabulate
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ import numpy as np
 
 from terrazzo_masks.boxes import Box, tight_box
 from terrazzo_masks.errors import UnsupportedMask
+from terrazzo_masks.geometry.regions import Chosen, Regions, find_regions
 from terrazzo_masks.labels import UNLABELLED, LabelMap, count_classes, require_labels
-from terrazzo_masks.regions import Chosen, Regions, find_regions
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")

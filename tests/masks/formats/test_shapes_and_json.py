@@ -13,7 +13,7 @@ from rasterio.features import rasterize as gdal_rasterize
 from terrazzo_masks.formats import FORMATS
 from terrazzo_masks.formats.exchange import ClassInfo, ClassTable, FormatError, Report
 from terrazzo_masks.formats.keyhole import keyholed
-from terrazzo_masks.outlines import Polygon, polygons, rasterize
+from terrazzo_masks.geometry import Polygon, polygons, rasterize
 
 from .exchanging import CLASSES, DEEP, assert_same, collect, dataset_of, read_back, three
 

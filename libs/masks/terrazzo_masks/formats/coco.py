@@ -36,8 +36,8 @@ from terrazzo_masks.formats.exchange import (
     readable,
 )
 from terrazzo_masks.formats.index import IMAGES, picture_member
+from terrazzo_masks.geometry import Polygon, rasterize
 from terrazzo_masks.labels import BoolMap, LabelMap
-from terrazzo_masks.outlines import Polygon, rasterize
 
 ANNOTATIONS = "annotations.json"
 ABILITIES = Abilities(hierarchy=True)

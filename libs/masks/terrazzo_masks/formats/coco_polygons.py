@@ -13,8 +13,8 @@ from typing import Any
 from terrazzo_masks.formats import coco
 from terrazzo_masks.formats.exchange import Abilities, Dataset, Format, Member, Report
 from terrazzo_masks.formats.keyhole import keyholed
+from terrazzo_masks.geometry import Ring, polygons
 from terrazzo_masks.labels import LabelMap
-from terrazzo_masks.outlines import Ring, polygons
 
 ABILITIES = Abilities(hierarchy=True)
 

@@ -40,8 +40,8 @@ from terrazzo_masks.formats.exchange import (
 from terrazzo_masks.formats.index import IMAGES, picture_member
 from terrazzo_masks.formats.names import by_name, require_distinct_names
 from terrazzo_masks.formats.painting import Painting, Points
+from terrazzo_masks.geometry import Polygon, polygons, rasterize
 from terrazzo_masks.labels import BoolMap, LabelMap
-from terrazzo_masks.outlines import Polygon, polygons, rasterize
 
 ANNOTATIONS = "annotations.xml"
 CHUNK_BYTES = 2**16

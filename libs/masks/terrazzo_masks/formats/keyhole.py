@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks.outlines import Polygon
+from terrazzo_masks.geometry import Polygon
 
 RingPoints: TypeAlias = NDArray[np.float64]
 # Cells of the distance table that is looked at in one go: memory stays bounded for outlines of any length.

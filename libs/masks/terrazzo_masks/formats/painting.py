@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from terrazzo_masks.errors import CorruptMask
 from terrazzo_masks.formats.exchange import Report
+from terrazzo_masks.geometry import Polygon, rasterize
 from terrazzo_masks.labels import BoolMap, LabelMap, dtype_for
-from terrazzo_masks.outlines import Polygon, rasterize
 
 COORDINATE_MAX = 2**24
 Points = NDArray[np.float64]

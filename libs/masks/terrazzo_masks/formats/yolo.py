@@ -39,8 +39,8 @@ from terrazzo_masks.formats.index import IMAGE_SUFFIXES, is_hidden, picture_memb
 from terrazzo_masks.formats.keyhole import keyholed
 from terrazzo_masks.formats.names import by_name, require_distinct_names
 from terrazzo_masks.formats.painting import Painting
+from terrazzo_masks.geometry import polygons
 from terrazzo_masks.labels import LabelMap
-from terrazzo_masks.outlines import polygons
 
 DATA, IMAGES, LABELS = "data.yaml", "images", "labels"
 DATA_BYTES_MAX = 2**24

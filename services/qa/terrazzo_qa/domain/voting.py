@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from terrazzo_masks.boxes import tight_box
 from terrazzo_masks.consensus import agreement, consensus
+from terrazzo_masks.geometry import components
 from terrazzo_masks.labels import UNLABELLED, BoolMap, LabelMap
 from terrazzo_masks.measures import confusion, mean_iou
 from terrazzo_masks.merge import merge_labels
-from terrazzo_masks.regions import components
 from terrazzo_qa.domain.records import Region
 from terrazzo_qa.domain.settings import QaSettings
 

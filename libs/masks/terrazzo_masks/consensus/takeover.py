@@ -14,7 +14,7 @@ be a second witness, and two of them perfect ones: copies share one annotator's 
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks.votes import VoteTable
+from terrazzo_masks.consensus.votes import VoteTable
 
 OUTLIER_RATIO = 0.6
 OUTLIER_PIXELS_MIN = 100

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo_masks.errors import UnsupportedMask
+from terrazzo_masks.geometry.regions import find_regions
+from terrazzo_masks.geometry.rings import Polygon, Ring, as_arrays, as_polygons
 from terrazzo_masks.labels import BoolMap, LabelMap, require_labels, require_mask
-from terrazzo_masks.regions import find_regions
-from terrazzo_masks.rings import Polygon, Ring, as_arrays, as_polygons
 
 __all__ = ["Polygon", "Ring", "polygons", "rasterize", "simplify_vertices"]
 

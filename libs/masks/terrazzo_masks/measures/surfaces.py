@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo_masks.errors import UnsupportedMask
-from terrazzo_masks.judging import judged_pair
 from terrazzo_masks.labels import LabelMap, index_table
+from terrazzo_masks.measures.judging import judged_pair
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How well a label map matches a reference: confusion, IoU, accuracy, boundary IoU; classes rolled up a level."""
+"""How well a label map covers what a reference does: confusion, IoU, accuracy; classes rolled up a level."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks.contours import boundary_f, boundary_iou
 from terrazzo_masks.errors import ShapeMismatch, UnsupportedMask
-from terrazzo_masks.judging import require_pair
 from terrazzo_masks.labels import (
     LabelMap,
     as_words,
@@ -17,23 +15,7 @@ from terrazzo_masks.labels import (
     index_table,
     require_labels,
 )
-from terrazzo_masks.surfaces import SurfaceDistances, surface_distances
-
-__all__ = [
-    "LevelScores",
-    "SurfaceDistances",
-    "boundary_f",
-    "boundary_iou",
-    "by_level",
-    "confusion",
-    "iou",
-    "mean_iou",
-    "measured_by_level",
-    "pixel_accuracy",
-    "roll_up",
-    "roll_up_confusion",
-    "surface_distances",
-]
+from terrazzo_masks.measures.judging import require_pair
 
 Measured = TypeVar("Measured")
 

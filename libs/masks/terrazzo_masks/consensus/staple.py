@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks.votes import VoteTable
+from terrazzo_masks.consensus.votes import VoteTable
 
 TOLERANCE = 1e-5  # largest change of a parameter at which the iteration ends
 ITERATIONS_MAX = 10_000  # ITK sets no bound; a bound there must be

@@ -14,7 +14,7 @@ that.
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks.anchored import SMOOTHING, TOLERANCE, Contested
+from terrazzo_masks.consensus.anchored import SMOOTHING, TOLERANCE, Contested
 
 ITERATIONS_MAX = 100
 STRENGTH_MIN, STRENGTH_MAX = 1.0, 1e4  # pixels that the learned prior of a row may weigh

@@ -20,10 +20,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks import anchored, dawid_skene, staple, takeover
+from terrazzo_masks.consensus import anchored, dawid_skene, staple, takeover
+from terrazzo_masks.consensus.votes import VoteTable, require_votes, tabulate
 from terrazzo_masks.errors import ShapeMismatch, UnsupportedMask
 from terrazzo_masks.labels import UNLABELLED, BoolMap, LabelMap, require_labels
-from terrazzo_masks.votes import VoteTable, require_votes, tabulate
 
 Method = Literal["auto", "majority", "weighted", "anchored_staple", "dawid_skene", "staple"]
 METHODS: tuple[Method, ...] = get_args(Method)
