@@ -77,11 +77,12 @@ class Tx(Generic[S]):
         self, messages: Sequence[tuple[Message, str]], *, organisation_id: str, project_id: str
     ) -> list[str]:
         """As `publish`, of several (message, key) in one statement. Returns the events' ids."""
+        now = self._uow.clock.now()
         events = [
             Event(
                 id=new_id("evt"),
                 source=self._uow.service,
-                time=self._uow.clock.now(),
+                time=now,
                 organisation_id=organisation_id,
                 project_id=project_id,
                 key=key,

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from terrazzo_schema._generated import (
     envelope_pb2,
@@ -88,8 +90,16 @@ def wrap(event: Event) -> bytes:
         schema_version=SCHEMA_VERSION,
         data=event.message.SerializeToString(deterministic=True),
     )
-    envelope.time.FromDatetime(event.time.astimezone(UTC))
+    envelope.time.CopyFrom(_timestamp(event.time))
     return envelope.SerializeToString(deterministic=True)
+
+
+@lru_cache(maxsize=1)
+def _timestamp(moment: datetime) -> Timestamp:
+    """Thousands of events may be said in one moment."""
+    made = Timestamp()
+    made.FromDatetime(moment.astimezone(UTC))
+    return made
 
 
 def peek_type(data: bytes) -> str:

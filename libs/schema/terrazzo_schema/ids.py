@@ -12,6 +12,7 @@ import re
 import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 ID_PATTERN = r"^[a-z]{2,4}_[0-9a-z]{8,64}$"
 HASH_PATTERN = r"^[0-9a-f]{64}$"
 _ID = re.compile(ID_PATTERN)
@@ -20,7 +21,7 @@ _ID = re.compile(ID_PATTERN)
 def new_id(prefix: str) -> str:
     """`prefix` + `_` + a ULID (48 bits of milliseconds, 80 random bits), lower case."""
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    return f"{prefix}_" + "".join(_ALPHABET[(value >> shift) & 31] for shift in range(125, -5, -5))
+    return f"{prefix}_" + "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -10, -10)])
 
 
 def is_id(text: str) -> bool:
