@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-import numpy as np
-
 from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.versions import TreeEntry
 from terrazzo_mask_storage.handlers.deps import Deps
@@ -14,8 +12,11 @@ from terrazzo_mask_storage.handlers.parts import PartsReader, reader
 from terrazzo_mask_storage.handlers.refs import resolve
 from terrazzo_mask_storage.ports import Scope, Store
 from terrazzo_masks import tiles
+from terrazzo_masks.errors import CorruptMask
 from terrazzo_masks.formats.label_files import to_png
+from terrazzo_masks.labels import LabelMap
 from terrazzo_masks.manifest import MIXED
+from terrazzo_masks.parts import tile_digest
 from terrazzo_schema.label_bundle import frame
 from terrazzo_schema.rest.mask_storage import CheckoutCreate
 
@@ -70,9 +71,20 @@ def _pngs(read: PartsReader, entries: Sequence[TreeEntry]) -> list[bytes]:
     """Index PNGs of masks; what they are made of is located together."""
     read.prefetch(entry.mask_id for entry in entries)
     manifests = [tiles.load(entry.mask_id, read) for entry in entries]
-    read.prefetch(
-        manifest.root.digest_of_child(child)
-        for manifest in manifests
-        for child in np.flatnonzero(manifest.root.uniform_N == MIXED).tolist()
-    )
-    return [to_png(tiles.read(manifest, read)) for manifest in manifests]
+    read.prefetch(digest for manifest in manifests for digest in manifest.root.digests())
+    return [to_png(_labels(manifest, read)) for manifest in manifests]
+
+
+def _labels(manifest: tiles.Manifest, read: PartsReader) -> LabelMap:
+    """The label map, not to be written to. Raises CorruptMask.
+
+    Of a map of one tile its digest alone is checked: classes and pixels were counted from it when it was stored.
+    """
+    root = manifest.root
+    if root.level > 0 or root.num_children > 1 or root.uniform_N[0] != MIXED:
+        return tiles.read(manifest, read)
+    digest = root.digest_of_child(0)
+    tile_HW = read.tile(digest)
+    if tile_digest(tile_HW) != digest or tile_HW.shape != (manifest.height, manifest.width):
+        raise CorruptMask(f"tile {digest}: its pixels have another digest or size")
+    return tile_HW
