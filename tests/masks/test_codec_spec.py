@@ -26,7 +26,7 @@ def test_a_decoder_written_from_the_page_reads_the_golden_file(path: Path) -> No
 def test_it_reads_a_scene_and_a_map_wider_than_a_strip(scenes, profile) -> None:
     wide_HW = np.zeros((2, 65_600), np.uint16)
     wide_HW[1, 65_500:65_580] = 700
-    maps: list[LabelMap] = [scenes.discs(96, 160, num_classes=9), wide_HW]
+    maps: list[LabelMap] = [scenes.discs(96, 160, num_classes=9), scenes.discs(260, 256), wide_HW]
     for labels_HW in maps:
         assert spec_decoder.decode(encode(labels_HW, profile)) == labels_HW.tolist()
 

@@ -1,10 +1,10 @@
-"""Lossless bytes for one label map: format version 2, whose rule is `docs/mask-format.md`; 1 is read for ever.
+"""Lossless bytes for one label map: format version 3, ruled by `docs/mask-format.md`; 1 and 2 are read for ever.
 
 Layout, little endian; 24 bytes of header, then the payload of the method:
 
     offset  size  field
     0       4     magic b"TZLM"
-    4       1     version, 2
+    4       1     version, 3
     5       1     profile: 0 fast, 1 small, 2 patch (what was asked for; decoding does not depend on it)
     6       1     bytes per pixel: 1 (uint8) or 2 (uint16)
     7       1     method: 0 stored, 1 borders, 2 model, 3 patch
@@ -14,8 +14,8 @@ Layout, little endian; 24 bytes of header, then the payload of the method:
     20      4     CRC-32 of bytes 0..19 and of everything from byte 24 on
 
 `fast` tells where the borders of a row lie from those of the row above, a byte each, and lets zstd pack them.
-`small` codes the few pixels at which neighbours disagree under an adaptive mixture of contexts by a range coder;
-where they agree, a whole run takes one decision. A *patch* codes, by the same model, only what differs from a base
+`small` codes the few pixels at which neighbours disagree under adaptive contexts by a range coder; where they
+agree, a whole run takes one decision. A *patch* codes, by the same model, only what differs from a base
 of the same shape. A map for which that does not pay is stored as it is, packed by zstd: no map grows by more than
 0.1 % and 64 bytes.
 
@@ -29,11 +29,11 @@ import zlib
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from terrazzo_masks.codec import v1
+from terrazzo_masks.codec import v1, v2
 from terrazzo_masks.codec.borders import decode_borders, decode_stored, encode_borders, encode_stored
-from terrazzo_masks.codec.model import MARKER_BYTES, decode_model, encode_model
+from terrazzo_masks.codec.model import decode_model, encode_model
+from terrazzo_masks.codec.patches import decode_changes, encode_changes
 from terrazzo_masks.errors import CorruptMask, ShapeMismatch, UnsupportedMask
 from terrazzo_masks.labels import LabelMap, require_labels
 
@@ -41,7 +41,7 @@ Profile = Literal["fast", "small"]
 StoredProfile = Literal["fast", "small", "patch"]
 
 MAGIC = b"TZLM"
-VERSION = 2
+VERSION = 3
 HEADER = struct.Struct("<4sBBBBIII")
 CHECKSUM = struct.Struct("<I")
 HEADER_BYTES = HEADER.size + CHECKSUM.size
@@ -51,8 +51,9 @@ STORED, BORDERS, MODEL, PATCH = range(4)
 
 
 class Header(NamedTuple):
-    """What the first bytes of version 2 say."""
+    """What the first bytes of versions 2 and 3 say."""
 
+    version: int
     profile: int
     itemsize: int
     method: int
@@ -71,7 +72,11 @@ def encode(labels_HW: LabelMap, profile: Profile = "small") -> bytes:
     if profile not in PROFILES:
         raise UnsupportedMask(f"unknown codec profile {profile!r}: it is one of {', '.join(PROFILES)}")
     plain_HW = _plain(labels_HW)
-    method, payload = (BORDERS, encode_borders(plain_HW)) if profile == "fast" else (MODEL, encode_model(plain_HW))
+    method, payload = (
+        (BORDERS, encode_borders(plain_HW))
+        if profile == "fast"
+        else (MODEL, encode_model(plain_HW, plain_HW.dtype))
+    )
     if payload is None:
         method, payload = STORED, encode_stored(plain_HW)
     return _seal(plain_HW, PROFILES.index(profile), method, payload)
@@ -99,25 +104,15 @@ def encode_patch(labels_HW: LabelMap, base_HW: LabelMap) -> bytes:
     A brush stroke takes some tens of bytes. When most of the map differs, all of it is packed if that is shorter.
     Raises UnsupportedMask when one of the two is not a label map, ShapeMismatch when their shapes differ.
     """
-    from terrazzo_masks.kernels.pixel_sums import changes, count_changed
-
     require_labels(labels_HW)
     require_labels(base_HW, "base")
     if labels_HW.shape != base_HW.shape:
         raise ShapeMismatch(f"a patch from {base_HW.shape} to {labels_HW.shape}: a patch keeps the shape")
-    plain_HW, wide_HW = _plain(labels_HW), _wide(base_HW)
-    written = np.zeros(65536, dtype=np.bool_)
-    num_changed = count_changed(plain_HW, wide_HW, written)
-    free = np.flatnonzero(~written[: 256**plain_HW.itemsize])
-    candidates: list[tuple[int, bytes]] = []
-    if free.size:
-        changes_HW = np.empty_like(plain_HW)
-        changes(plain_HW, wide_HW, int(free[0]), changes_HW)
-        packed = encode_model(changes_HW, wide_HW)
-        if packed is not None:
-            candidates.append((PATCH, int(free[0]).to_bytes(MARKER_BYTES, "little") + packed))
-    if num_changed * 4 > plain_HW.size or not candidates:
-        whole = encode_model(plain_HW)
+    plain_HW = _plain(labels_HW)
+    packed, num_changed = encode_changes(plain_HW, base_HW)
+    candidates = [(PATCH, packed)] if packed is not None else []
+    if num_changed * 4 > plain_HW.size or packed is None:
+        whole = encode_model(plain_HW, plain_HW.dtype)
         candidates.append((MODEL, whole) if whole is not None else (STORED, encode_stored(plain_HW)))
     method, payload = min(candidates, key=lambda candidate: len(candidate[1]))
     return _seal(plain_HW, STORED_PROFILES.index("patch"), method, payload)
@@ -128,8 +123,6 @@ def decode_patch(data: bytes, base_HW: LabelMap, *, max_pixels: int = 2**31) -> 
 
     Raises CorruptMask for anything but those bytes, and for another base. Bytes of `encode` are read too.
     """
-    from terrazzo_masks.kernels.pixel_sums import apply_changes
-
     require_labels(base_HW, "base")
     if _version(data) == v1.VERSION:
         return v1.decode(data, max_pixels=max_pixels)
@@ -140,19 +133,15 @@ def decode_patch(data: bytes, base_HW: LabelMap, *, max_pixels: int = 2**31) -> 
         raise CorruptMask(
             f"a patch of {header.height} x {header.width} pixels does not fit a base {base_HW.shape}"
         )
-    marker = int.from_bytes(data[HEADER_BYTES : HEADER_BYTES + MARKER_BYTES], "little")
-    wide_HW = _wide(base_HW)
-    payload, dtype = data[HEADER_BYTES + MARKER_BYTES :], _dtype(header)
-    changes_HW = decode_model(payload, (header.height, header.width), dtype, wide_HW)
-    apply_changes(changes_HW, wide_HW, marker)
-    return _checked(changes_HW, header)
+    labels_HW: LabelMap = np.empty(base_HW.shape, dtype=_dtype(header))
+    return _checked(decode_changes(data[HEADER_BYTES:], header.version, labels_HW, base_HW), header)
 
 
 def profile_of(data: bytes) -> StoredProfile:
     """How these bytes were packed: 'fast', 'small' or 'patch'. Raises CorruptMask when their header is none."""
     version = _version(data)
     profiles = PROFILES if version == v1.VERSION else STORED_PROFILES
-    if version not in (v1.VERSION, VERSION) or data[5] >= len(profiles):
+    if version not in (v1.VERSION, v2.VERSION, VERSION) or data[5] >= len(profiles):
         raise CorruptMask(f"version {version}, profile {data[5]} is no label map that this release reads")
     return profiles[data[5]]
 
@@ -166,16 +155,18 @@ def _version(data: bytes) -> int:
 
 
 def _read_header(data: bytes, max_pixels: int) -> Header:
-    """The header of sound bytes of version 2. Raises CorruptMask."""
+    """The header of sound bytes of version 2 or 3. Raises CorruptMask."""
     version = _version(data)
-    if version != VERSION:
+    if version not in (v2.VERSION, VERSION):
         raise CorruptMask(f"label map format version {version} is unknown: this release reads up to {VERSION}")
     if len(data) < HEADER_BYTES:
-        raise CorruptMask(f"an encoded label map of version 2 has at least {HEADER_BYTES} bytes, not {len(data)}")
+        raise CorruptMask(
+            f"an encoded label map of version {version} has at least {HEADER_BYTES} bytes, not {len(data)}"
+        )
     (stated,) = CHECKSUM.unpack_from(data, HEADER.size)
     if stated != _crc(data[: HEADER.size], data[HEADER_BYTES:]):
         raise CorruptMask("the checksum of the encoded label map does not match: its bytes are damaged")
-    header = Header(*HEADER.unpack_from(data)[2:])
+    header = Header(*HEADER.unpack_from(data)[1:])
     if header.profile >= len(STORED_PROFILES) or header.itemsize not in (1, 2) or header.method > PATCH:
         raise CorruptMask(f"impossible header: {header}")
     if header.height == 0 or header.width == 0 or header.height * header.width > max_pixels:
@@ -186,8 +177,14 @@ def _read_header(data: bytes, max_pixels: int) -> Header:
 
 
 def _decode_whole(data: bytes, header: Header) -> LabelMap:
-    decoders = {STORED: decode_stored, BORDERS: decode_borders, MODEL: decode_model}
-    return decoders[header.method](data[HEADER_BYTES:], (header.height, header.width), _dtype(header))
+    payload, dtype = data[HEADER_BYTES:], _dtype(header)
+    labels_HW: LabelMap = np.empty((header.height, header.width), dtype=dtype)
+    if header.method == STORED:
+        return decode_stored(payload, labels_HW)
+    if header.method == BORDERS:
+        return decode_borders(payload, labels_HW)
+    read = v2.decode_model if header.version == v2.VERSION else decode_model
+    return read(payload, labels_HW, dtype)
 
 
 def _checked(labels_HW: LabelMap, header: Header) -> LabelMap:
@@ -219,8 +216,3 @@ def _plain(labels_HW: LabelMap) -> LabelMap:
     if labels_HW.flags.c_contiguous and labels_HW.flags.writeable:
         return labels_HW
     return labels_HW.copy(order="C")
-
-
-def _wide(base_HW: LabelMap) -> NDArray[np.uint16]:
-    wide_HW: NDArray[np.uint16] = base_HW.astype(np.uint16, order="C", copy=False)
-    return wide_HW if wide_HW.flags.writeable else wide_HW.copy()

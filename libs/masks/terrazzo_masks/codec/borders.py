@@ -1,11 +1,14 @@
 """Payloads of the methods `borders` and `stored`: one zstd frame each."""
 
 import struct
+import threading
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from terrazzo_masks.codec.room import room
 from terrazzo_masks.errors import CorruptMask
 from terrazzo_masks.labels import LabelMap
 
@@ -20,39 +23,40 @@ def encode_borders(labels_HW: LabelMap) -> bytes | None:
     """Tokens of a C-contiguous, writable map as a zstd frame; None when they would not pay."""
     from terrazzo_masks.kernels.border_tokens import encode
 
-    room = min(labels_HW.nbytes // 2 + LEAST_ROOM_BYTES, 2**32 - 1)
-    tokens, extras = np.empty(room, dtype=np.uint8), np.empty(room, dtype=np.uint8)
+    bytes_max = min(labels_HW.nbytes // 2 + LEAST_ROOM_BYTES, 2**32 - 1)
+    tokens, extras = room("tokens", bytes_max, np.uint8), room("extras", bytes_max, np.uint8)
     used = np.zeros(2, dtype=np.int64)
     for strip_HW in _strips(labels_HW):
-        if not encode(strip_HW, tokens, extras, used):
+        if not encode(strip_HW, tokens, extras, used, *_rows(strip_HW.shape[1])):
             return None
-    content = COUNTS.pack(*used.tolist()) + tokens[: used[0]].tobytes() + extras[: used[1]].tobytes()
+    num_tokens, num_extras = used.tolist()
+    content = COUNTS.pack(num_tokens, num_extras) + tokens[:num_tokens].tobytes() + extras[:num_extras].tobytes()
     return pack(content) if len(content) <= content_max(labels_HW.nbytes) else None
 
 
-def decode_borders(payload: bytes, shape: tuple[int, int], dtype: np.dtype[Any]) -> LabelMap:
-    """The map of `encode_borders`. Raises CorruptMask for every other payload."""
+def decode_borders(payload: bytes, labels_HW: LabelMap) -> LabelMap:
+    """Fill `labels_HW` with the map of `encode_borders`; returns it. Raises CorruptMask for any other payload."""
     from terrazzo_masks.kernels.border_tokens import decode
 
-    content = np.frombuffer(unpack(payload, content_max(shape[0] * shape[1] * dtype.itemsize)), dtype=np.uint8)
-    if content.size < COUNTS.size:
+    content = unpack(payload, content_max(labels_HW.nbytes))
+    if len(content) < COUNTS.size:
         raise CorruptMask("the tokens of the label map are cut short")
-    num_tokens, num_extras = COUNTS.unpack(content[: COUNTS.size].tobytes())
-    if COUNTS.size + num_tokens + num_extras != content.size:
-        raise CorruptMask(f"{num_tokens} tokens and {num_extras} extra bytes are not {content.size} bytes")
-    tokens, extras = content[COUNTS.size : COUNTS.size + num_tokens], content[COUNTS.size + num_tokens :]
-    labels_HW: LabelMap = np.empty(shape, dtype=dtype)
-    used = np.zeros(2, dtype=np.int64)
+    num_tokens, num_extras = COUNTS.unpack_from(content)
+    if COUNTS.size + num_tokens + num_extras != len(content):
+        raise CorruptMask(f"{num_tokens} tokens and {num_extras} extra bytes are not {len(content)} bytes")
+    told = np.frombuffer(bytearray(content), dtype=np.uint8)  # kernels are compiled for writable arrays
+    tokens, extras = told[COUNTS.size : COUNTS.size + num_tokens], told[COUNTS.size + num_tokens :]
+    used, width = np.zeros(2, dtype=np.int64), labels_HW.shape[1]
     sound = True
-    if shape[1] <= STRIP_PX:
-        sound = decode(tokens, extras, used, labels_HW)
+    if width <= STRIP_PX:
+        sound = decode(tokens, extras, used, labels_HW, *_rows(width))
     else:
-        for first in range(0, shape[1], STRIP_PX):
+        for first in range(0, width, STRIP_PX):
             strip_HW = labels_HW[:, first : first + STRIP_PX].copy()
-            sound = sound and decode(tokens, extras, used, strip_HW)
+            sound = sound and decode(tokens, extras, used, strip_HW, *_rows(strip_HW.shape[1]))
             labels_HW[:, first : first + STRIP_PX] = strip_HW
     if not sound or (int(used[0]), int(used[1])) != (num_tokens, num_extras):
-        raise CorruptMask(f"the tokens do not describe a label map of {shape}")
+        raise CorruptMask(f"the tokens do not describe a label map of {labels_HW.shape}")
     return labels_HW
 
 
@@ -61,14 +65,16 @@ def encode_stored(labels_HW: LabelMap) -> bytes:
     return pack(labels_HW.astype(labels_HW.dtype.newbyteorder("<"), copy=False).tobytes())
 
 
-def decode_stored(payload: bytes, shape: tuple[int, int], dtype: np.dtype[Any]) -> LabelMap:
-    """The map of `encode_stored`. Raises CorruptMask for every other payload."""
-    num_bytes = shape[0] * shape[1] * dtype.itemsize
-    content = unpack(payload, num_bytes)
-    if len(content) != num_bytes:
-        raise CorruptMask(f"{len(content)} bytes of pixels where a label map of {shape} has {num_bytes}")
-    pixels: NDArray[Any] = np.frombuffer(content, dtype=dtype.newbyteorder("<")).astype(dtype)
-    return pixels.reshape(shape)
+def decode_stored(payload: bytes, labels_HW: LabelMap) -> LabelMap:
+    """Fill `labels_HW` with the map of `encode_stored`; returns it. Raises CorruptMask for every other payload."""
+    content = unpack(payload, labels_HW.nbytes)
+    if len(content) != labels_HW.nbytes:
+        raise CorruptMask(
+            f"{len(content)} bytes of pixels where a label map of {labels_HW.shape} has {labels_HW.nbytes}"
+        )
+    pixels: NDArray[Any] = np.frombuffer(content, dtype=labels_HW.dtype.newbyteorder("<"))
+    labels_HW[:] = pixels.reshape(labels_HW.shape)
+    return labels_HW
 
 
 def content_max(raw_bytes: int) -> int:
@@ -76,26 +82,47 @@ def content_max(raw_bytes: int) -> int:
     return raw_bytes + LEAST_ROOM_BYTES
 
 
+class _Zstd(threading.local):
+    """A compressor and a decompressor for each thread: to make one takes longer than to pack a tile."""
+
+    def __init__(self) -> None:
+        import zstandard
+
+        self.compress = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_content_size=True).compress
+        self.decompress = zstandard.ZstdDecompressor().decompress
+        self.content_size = zstandard.frame_content_size
+
+
+@lru_cache(maxsize=1)
+def _zstd() -> _Zstd:
+    return _Zstd()
+
+
 def pack(content: bytes) -> bytes:
     """One zstd frame (RFC 8878) that states its content's size."""
-    import zstandard
-
-    return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_content_size=True).compress(content)
+    return _zstd().compress(content)
 
 
 def unpack(frame: bytes, max_bytes: int) -> bytes:
     """Content of a frame of at most `max_bytes`. Raises CorruptMask when it is damaged, larger or does not say."""
     import zstandard
 
+    zstd = _zstd()
     try:
         # A frame may state any size, and zstandard allocates what it states.
-        stated = zstandard.frame_content_size(frame)
+        stated = zstd.content_size(frame)
         if not 0 <= stated <= max_bytes:
             raise CorruptMask(f"the zstd frame states {stated} bytes where {max_bytes} are allowed")
-        content = zstandard.ZstdDecompressor().decompress(frame, max_output_size=max_bytes, allow_extra_data=False)
+        content: bytes = zstd.decompress(frame, max_output_size=max_bytes, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise CorruptMask(f"the zstd frame of the label map cannot be read: {error}") from error
-    return bytes(content)
+    return content
+
+
+def _rows(width: int) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
+    """Room for the columns and values of the borders of two rows."""
+    num = 2 * (width + 1)
+    return room("columns", num, np.int32).reshape(2, -1), room("values", num, np.uint16).reshape(2, -1)
 
 
 def _strips(labels_HW: LabelMap) -> list[LabelMap]:

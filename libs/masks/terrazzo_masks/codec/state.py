@@ -8,76 +8,73 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from terrazzo_masks.codec.room import room
+
 Control = NDArray[np.int64]
 Table = NDArray[np.int32]
 Data = NDArray[np.uint8]
 Window = NDArray[np.uint16]
 # In a kernel every whole number is an int64; outside, mypy would see int here and np.int64 there.
 Int: TypeAlias = Any
-# Where a row and the five above it begin in a window.
-Starts: TypeAlias = tuple[Int, Int, Int, Int, Int, Int]
 
-NUM_CONTEXTS = 4
-SLOT_BITS = 13
-NUM_WEIGHT_SETS = 408
+# A slot: 22 bits of probability over 8 bits of how often it was met.
 START_SLOT = 1 << 29
-START_WEIGHT = 30_000
-COUNT_MAX = 255
-LEARNING = 6
-# A slot that was met this often and is this far from even is trusted alone.
-SURE_COUNT = 24
-SURE_FROM, SURE_TO = 1 << 16, (1 << 22) - (1 << 16)
+COUNT_MAX = 127
+SHARE_MIN, SHARE_MAX = 24, 65_512
+# (pixels, fine slots in bits): few for few pixels, so that they are soon made.
+FINE_BITS = ((1 << 12, 12), (1 << 16, 14))
+FINE_BITS_MAX = 16
+CODER_BITS = 48
 NUM_ROWS = 8
 PAD = 8
 
 # Registers in `control`.
-LOW, HIGH, CODE, POSITION, FAILED, NUM_KNOWN, DECODING, NUM_VALUES, PATCH, HISTORY, BUSY = range(11)
-NUM_REGISTERS = 16
-# Parts of `table`: slots, weights, then the values met in order, then the place of each value in that order or -1.
-WEIGHTS = NUM_CONTEXTS << SLOT_BITS
-KNOWN = WEIGHTS + NUM_WEIGHT_SETS * NUM_CONTEXTS
+LOW, RANGE, POSITION, FAILED, NUM_KNOWN, DECODING, NUM_VALUES, PATCH, HISTORY, BUSY, SHIFT = range(11)
+NUM_REGISTERS = 11
+# Parts of `table`: coarse slots, the values guessed, the fine slots, and at KNOWN the values met in order and
+# (encoding) the place of each value in that order or -1.
+COARSE_SLOTS = 1 << 13
+GUESS_BITS = 10
+GUESSES = COARSE_SLOTS
+KNOWN = GUESSES + (1 << GUESS_BITS)
 
-# Kinds of decision, and where the weight sets of each begin.
-ROW, RUN, BUCKET, OFFSET, LEFT, OTHER, NOVEL, SYMBOL = range(8)
-ROW_SET, RUN_SET, BUCKET_SET, OFFSET_SET, LEFT_SET, OTHER_SET, NOVEL_SET, SYMBOL_SET = (
-    *(0, 1, 18, 36, 54, 310, 374, 392),
+# Kinds of decision, and where the coarse slots of each begin.
+ROW, RUN, BUCKET, OFFSET, LEFT, OTHER, SECOND, GUESS, NOVEL, NEW, SYMBOL = range(11)
+LEFT_AT, SYMBOL_AT, ROW_AT, NOVEL_AT, GUESS_AT, NEW_AT, SECOND_AT, RUN_AT, BUCKET_AT, OFFSET_AT, OTHER_AT = (
+    *(0, 2048, 3072, 3136, 3180, 3184, 3200, 3232, 3504, 3760, 4096),
 )
 GOLDEN = 0x9E3779B1
 FOLD_A, FOLD_B, FOLD_C = 0x85EBCA6B, 0xC2B2AE35, 0x27D4EB2F
 WORD = 0xFFFFFFFF
 
-# 65536 / (1 + exp(-k / 2)) for k = -16..16, rounded; straight lines between them.
-KNOTS = (
-    *(22, 36, 60, 98, 162, 267, 439, 720, 1179, 1921, 3108, 4971, 7812, 11955, 17625, 24743, 32768),
-    *(40793, 47911, 53581, 57724, 60565, 62428, 63615, 64357, 64816, 65097, 65269, 65374, 65438, 65476, 65500),
-    65514,
-)
-
-
-def _squash_table() -> NDArray[np.uint16]:
-    knots = np.array(KNOTS, dtype=np.int32)
-    knot, rest = np.divmod(np.arange(4096, dtype=np.int32), 128)
-    curve: NDArray[np.uint16] = ((knots[knot] * (128 - rest) + knots[knot + 1] * rest) >> 7).astype(np.uint16)
-    return curve
-
-
-# Logit (256ths, from -2048) to probability (65536ths), and the logit of each probability (4096ths).
-SQUASH = _squash_table()
-STRETCH = (np.minimum(np.searchsorted(SQUASH, np.arange(4096) * 16 + 8), 4095) - 2048).astype(np.int16)
+# How far a slot moves towards a bit (65536ths), and how far a fine slot is trusted (256ths), by its count.
 RATE = np.array([655360 // (10 * count + 16) for count in range(COUNT_MAX + 1)], dtype=np.int64)
+TRUST = np.array([256 * count // (count + 4) for count in range(COUNT_MAX + 1)], dtype=np.int64)
+# The binary logarithm, rounded down.
+LOG2 = np.array([max(number.bit_length() - 1, 0) for number in range(256)], dtype=np.int64)
 
 
-def new_state(data: Data, dtype: np.dtype[Any], *, decoding: bool, patch: bool) -> tuple[Control, Table]:
-    """(control, table) before the first decision; `data` is what is read, or where is written."""
+def new_state(
+    data: Data, num_pixels: int, dtype: np.dtype[Any], *, decoding: bool, patch: bool
+) -> tuple[Control, Table, Table]:
+    """(control, coarse, fine) before the first decision; `data` is what is read, or where is written."""
     num_values = 256 if dtype.itemsize == 1 else 65536
     control = np.zeros(NUM_REGISTERS, dtype=np.int64)
-    control[HIGH] = WORD
-    control[DECODING], control[PATCH], control[NUM_VALUES] = decoding, patch, num_values
+    control[RANGE] = 1 << CODER_BITS
+    fine_bits = next((bits for pixels_max, bits in FINE_BITS if num_pixels <= pixels_max), FINE_BITS_MAX)
+    control[DECODING], control[PATCH], control[NUM_VALUES], control[SHIFT] = (
+        decoding,
+        patch,
+        num_values,
+        32 - fine_bits,
+    )
     if decoding:
-        control[CODE] = int.from_bytes(data[:4].tobytes().ljust(4, b"\0"), "big")
-        control[POSITION] = 4
-    table = np.empty(KNOWN + 2 * num_values, dtype=np.int32)
-    table[:WEIGHTS] = START_SLOT
-    table[WEIGHTS:KNOWN] = START_WEIGHT
-    table[KNOWN:] = -1
-    return control, table
+        num_bytes = CODER_BITS // 8
+        control[LOW] = int.from_bytes(data[:num_bytes].tobytes().ljust(num_bytes, b"\0"), "big")
+        control[POSITION] = num_bytes
+    coarse = room("coarse", KNOWN + (num_values if decoding else 2 * num_values), np.int32)
+    coarse[:COARSE_SLOTS] = START_SLOT
+    coarse[COARSE_SLOTS:] = -1
+    fine = room("fine", 1 << fine_bits, np.int32)
+    fine[:] = 0
+    return control, coarse, fine

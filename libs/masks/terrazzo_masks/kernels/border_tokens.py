@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo_masks.labels import LabelMap
-from terrazzo_masks.native import kernel
+from terrazzo_masks.native import inlined, lean
 
 REST, SKIP, NEW, MOVED = 0, 1, 2, 3
 MOVE_MAX = 31
 NEW_BYTES_MAX = 5
-CHUNK = 16
+CHUNK = 32
 
 # Every whole number is an int64 in a kernel; mypy would see int here and np.int64 there.
 Int: TypeAlias = Any
@@ -26,28 +26,29 @@ Values = NDArray[np.uint16]
 Row = NDArray[np.uint8 | np.uint16]
 
 
-@kernel
+@inlined
 def is_repeated(here: Row, above: Row) -> bool:
     """True when both rows are equal."""
     for start in range(0, here.size, 256):
-        differ = 0
+        differ = False
         for x in range(start, min(start + 256, here.size)):
-            differ |= here[x] ^ above[x]
+            differ |= here[x] != above[x]
         if differ:
             return False
     return True
 
 
-@kernel
+@inlined
 def find_borders(here: Row, column_B: Columns, value_B: Values) -> Int:
     """Borders of a row; returns how many."""
     column_B[0], value_B[0] = 0, here[0]
     num = 1
     start = 1
     while start + CHUNK <= here.size:
-        differ = 0
+        part, before = here[start : start + CHUNK], here[start - 1 : start - 1 + CHUNK]
+        differ = False
         for k in range(CHUNK):
-            differ |= here[start + k] ^ here[start + k - 1]
+            differ |= part[k] != before[k]
         if differ:
             for x in range(start, start + CHUNK):
                 if here[x] != here[x - 1]:
@@ -61,7 +62,7 @@ def find_borders(here: Row, column_B: Columns, value_B: Values) -> Int:
     return num
 
 
-@kernel
+@lean
 def put_new(out_E: Bytes, at: Int, gap: Int, value: Int, itemsize: Int) -> Int:
     """Append a gap (7 bits a byte, low first, the high bit says that more follow) and a value."""
     while gap >= 128:
@@ -75,7 +76,7 @@ def put_new(out_E: Bytes, at: Int, gap: Int, value: Int, itemsize: Int) -> Int:
     return at + 1 + itemsize
 
 
-@kernel
+@lean
 def encode_row(
     column_B: Columns,
     value_B: Values,
@@ -132,15 +133,23 @@ def encode_row(
     used[0], used[1] = at + 1, extra
 
 
-@kernel
-def encode(labels_HW: LabelMap, out_T: Bytes, out_E: Bytes, used: NDArray[np.int64]) -> bool:
-    """Tokens and extras behind the `used` bytes of each; False when there is no room for them."""
-    height, width = labels_HW.shape
+@lean
+def encode(
+    labels_HW: LabelMap,
+    out_T: Bytes,
+    out_E: Bytes,
+    used: NDArray[np.int64],
+    column_2B: NDArray[np.int32],
+    value_2B: NDArray[np.uint16],
+) -> bool:
+    """Tokens and extras behind the `used` bytes of each; False when there is no room for them.
+
+    `column_2B` and `value_2B` (2, width + 1) are room to work in.
+    """
     itemsize = labels_HW.itemsize
-    column_2B = np.zeros((2, width + 1), dtype=np.int32)
-    value_2B = np.zeros((2, width + 1), dtype=np.uint16)
     num, here = 1, 0
-    for y in range(height):
+    column_2B[0, 0], value_2B[0, 0] = 0, 0
+    for y in range(labels_HW.shape[0]):
         if used[0] + 1 > out_T.size:
             return False
         if y > 0 and is_repeated(labels_HW[y], labels_HW[y - 1]):
@@ -166,7 +175,7 @@ def encode(labels_HW: LabelMap, out_T: Bytes, out_E: Bytes, used: NDArray[np.int
     return True
 
 
-@kernel
+@lean
 def take_new(data_E: Bytes, used: NDArray[np.int64], itemsize: Int) -> tuple[Int, Int]:
     """(gap, value) from the extras; gap -1 when they end or the gap is too long."""
     at = used[1]
@@ -190,7 +199,7 @@ def take_new(data_E: Bytes, used: NDArray[np.int64], itemsize: Int) -> tuple[Int
     return gap, value
 
 
-@kernel
+@lean
 def decode_row(
     data_T: Bytes,
     data_E: Bytes,
@@ -242,14 +251,20 @@ def decode_row(
     return num if num > 0 and column_B[0] == 0 else -1
 
 
-@kernel
-def decode(data_T: Bytes, data_E: Bytes, used: NDArray[np.int64], labels_HW: LabelMap) -> bool:
-    """Fill `labels_HW` from the tokens behind the `used` ones; False when they are damaged."""
+@lean
+def decode(
+    data_T: Bytes,
+    data_E: Bytes,
+    used: NDArray[np.int64],
+    labels_HW: LabelMap,
+    column_2B: NDArray[np.int32],
+    value_2B: NDArray[np.uint16],
+) -> bool:
+    """Fill `labels_HW` from the tokens behind the `used` ones; False when they are damaged. Room: see `encode`."""
     height, width = labels_HW.shape
     itemsize = labels_HW.itemsize
-    column_2B = np.zeros((2, width + 1), dtype=np.int32)
-    value_2B = np.zeros((2, width + 1), dtype=np.uint16)
     num, here = 1, 0
+    column_2B[0, 0], value_2B[0, 0] = 0, 0
     for y in range(height):
         if y > 0 and used[0] < data_T.size and data_T[used[0]] == REST:
             used[0] += 1
@@ -284,5 +299,10 @@ def warm() -> None:
     for dtype in (np.dtype(np.uint8), np.dtype(np.uint16)):
         labels_HW: LabelMap = np.eye(5).astype(dtype)
         out_T, out_E = np.zeros(256, dtype=np.uint8), np.zeros(256, dtype=np.uint8)
-        encode(labels_HW, out_T, out_E, np.zeros(2, dtype=np.int64))
-        decode(out_T, out_E, np.zeros(2, dtype=np.int64), labels_HW)
+        for code in (encode, decode):
+            room = np.zeros((2, 6), dtype=np.int32), np.zeros((2, 6), dtype=np.uint16)
+            used = np.zeros(2, dtype=np.int64)
+            if code is encode:
+                encode(labels_HW, out_T, out_E, used, *room)
+            else:
+                decode(out_T, out_E, used, labels_HW, *room)

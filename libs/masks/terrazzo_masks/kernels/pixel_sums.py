@@ -1,13 +1,19 @@
 """Passes of the codec over all pixels: the checksum, and the map that a patch codes (docs/mask-format.md)."""
 
+from typing import Any, TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo_masks.labels import BoolMap, LabelMap
-from terrazzo_masks.native import kernel
+from terrazzo_masks.native import lean
+
+# Every whole number is an int64 in a kernel; mypy would see int here and np.int64 there.
+Int: TypeAlias = Any
+Wide = NDArray[np.uint16]
 
 
-@kernel
+@lean
 def checksum(labels_HW: LabelMap) -> int:
     """Sum of (value + 1) * odd factor of the pixel's place, modulo 2 ** 32."""
     flat = labels_HW.reshape(-1)
@@ -18,58 +24,82 @@ def checksum(labels_HW: LabelMap) -> int:
     return int(total)
 
 
-@kernel
-def count_changed(labels_HW: LabelMap, base_HW: NDArray[np.uint16], written: BoolMap) -> int:
-    """How many pixels differ from the base; `written` (65536) is set at their values."""
+@lean
+def differing_box(first_HW: LabelMap, second_HW: LabelMap, box: NDArray[np.int64]) -> None:
+    """Where two maps of one dtype differ: `box` (4) becomes top, left, height, width; all 0 if they are equal."""
+    height, width = first_HW.shape
+    top: Int = 0
+    bottom: Int = 0
+    left: Int = width
+    right: Int = 0
+    for y in range(height):
+        here, other = first_HW[y], second_HW[y]
+        differ = False
+        for x in range(width):
+            differ |= here[x] != other[x]
+        if not differ:
+            continue
+        if bottom == 0:
+            top = y
+        bottom = y + 1
+        x = 0
+        while x < left and here[x] == other[x]:
+            x += 1
+        left = x
+        x = width
+        while x > right and here[x - 1] == other[x - 1]:
+            x -= 1
+        right = x
+    if bottom:
+        box[0], box[1], box[2], box[3] = top, left, bottom - top, right - left
+    else:
+        box[:] = 0
+
+
+@lean
+def changes(labels_HW: Wide, base_HW: Wide, written: BoolMap, changes_HW: Wide) -> tuple[Int, Int]:
+    """Fill the map of a patch: the value where the base differs, else a marker; (pixels that differ, marker).
+
+    The marker is the lowest value that no pixel that differs has, -1 when there is none. `written` has an entry
+    for each value, False at first. A gap between two changed pixels of a row that all have one value is written over
+    with it: a stroke stays in one piece where the base had its class already.
+    """
     height, width = labels_HW.shape
     num = 0
     for y in range(height):
+        here, base = labels_HW[y], base_HW[y]
         for x in range(width):
-            if labels_HW[y, x] != base_HW[y, x]:
-                written[labels_HW[y, x]] = True
+            if here[x] != base[x]:
+                written[here[x]] = True
                 num += 1
-    return num
-
-
-@kernel
-def changes(labels_HW: LabelMap, base_HW: NDArray[np.uint16], marker: int, changes_HW: LabelMap) -> None:
-    """The map of a patch: the value where the base differs, `marker` elsewhere.
-
-    A gap between two changed pixels of a row that all have one value is written over with it: a stroke stays in
-    one piece where the base had its class already.
-    """
-    height, width = labels_HW.shape
+    marker = 0
+    while marker < written.size and written[marker]:
+        marker += 1
+    if marker == written.size:
+        return num, -1
     for y in range(height):
+        here, base, out = labels_HW[y], base_HW[y], changes_HW[y]
         last = -1
         for x in range(width):
-            value = labels_HW[y, x]
-            if last >= 0 and labels_HW[y, last] != value:
+            value = here[x]
+            if last >= 0 and here[last] != value:
                 last = -1
-            if value == base_HW[y, x]:
-                changes_HW[y, x] = marker
+            if value == base[x]:
+                out[x] = marker
                 continue
             if last >= 0:
-                changes_HW[y, last:x] = value
-            changes_HW[y, x] = value
+                for k in range(last, x):
+                    out[k] = value
+            out[x] = value
             last = x
-
-
-@kernel
-def apply_changes(changes_HW: LabelMap, base_HW: NDArray[np.uint16], marker: int) -> None:
-    """Put the base's value where `marker` stands."""
-    height, width = changes_HW.shape
-    for y in range(height):
-        for x in range(width):
-            if changes_HW[y, x] == marker:
-                changes_HW[y, x] = base_HW[y, x]
+    return num, marker
 
 
 def warm() -> None:
     """Compile for both dtypes."""
-    base_HW = np.zeros((3, 3), dtype=np.uint16)
+    wide_HW = np.eye(3, dtype=np.uint16)
+    changes(wide_HW, wide_HW, np.zeros(256, dtype=np.bool_), wide_HW.copy())
     for dtype in (np.dtype(np.uint8), np.dtype(np.uint16)):
         labels_HW: LabelMap = np.eye(3).astype(dtype)
         checksum(labels_HW)
-        count_changed(labels_HW, base_HW, np.zeros(65536, dtype=np.bool_))
-        changes(labels_HW, base_HW, 7, labels_HW.copy())
-        apply_changes(labels_HW.copy(), base_HW, 0)
+        differing_box(labels_HW, labels_HW, np.zeros(4, dtype=np.int64))
