@@ -5,7 +5,7 @@ A mask's row and those of its provenance name it by the number of its manifest's
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -45,13 +45,10 @@ class MasksStore(Statements):
         return self.masks(scope, [mask_id]).get(mask_id)
 
     def masks(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, Mask]:
-        c, base = tables.masks.c, tables.parts.alias("base")
-        query = self._of_masks(
-            scope, c.height, c.width, c.counts, c.size_bytes, base.c.digest, c.flow, with_bases=base
-        )
         found = {}
-        for mask_id, height, width, packed, size_bytes, base_id, flow in self._by_root(query, mask_ids):
-            counts = dict(unpack_counts(packed))
+        columns = "masks.height, masks.width, masks.counts, masks.size_bytes, base.digest, masks.flow"
+        for root, height, width, packed, size_bytes, base, flow in self._of_masks(columns, scope, mask_ids):
+            mask_id, counts = root.hex(), dict(unpack_counts(packed))
             found[mask_id] = Mask(
                 mask_id,
                 height,
@@ -60,47 +57,39 @@ class MasksStore(Statements):
                 "uint8" if max(counts, default=0) < 256 else "uint16",
                 counts,
                 size_bytes,
-                base_id,
+                None if base is None else base.hex(),
                 None if flow is None else unpack_flow(flow),
             )
         return found
 
     def mask_sizes(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
-        c = tables.masks.c
-        rows = self._by_root(self._of_masks(scope, c.height, c.width), mask_ids)
-        return {mask_id: (height, width) for mask_id, height, width in rows}
+        rows = self._of_masks("masks.height, masks.width", scope, mask_ids)
+        return {root.hex(): (height, width) for root, height, width in rows}
 
     def mask_counts(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
-        rows = self._by_root(self._of_masks(scope, tables.masks.c.counts), mask_ids)
-        return {mask_id: unpack_counts(counts) for mask_id, counts in rows}
+        rows = self._of_masks("masks.counts", scope, mask_ids)
+        return {root.hex(): unpack_counts(counts) for root, counts in rows}
 
     def mask_flows(
         self, scope: Scope, mask_ids: Iterable[str]
     ) -> dict[str, tuple[str, dict[tuple[int, int], int]]]:
-        base = tables.parts.alias("base")
-        query = self._of_masks(scope, base.c.digest, tables.masks.c.flow, with_bases=base)
-        rows = self._by_root(query.where(base.c.digest.is_not(None), tables.masks.c.flow.is_not(None)), mask_ids)
-        return {mask_id: (base_id, unpack_flow(flow)) for mask_id, base_id, flow in rows}
+        rows = self._of_masks("base.digest, masks.flow", scope, mask_ids)
+        return {
+            root.hex(): (base.hex(), unpack_flow(flow))
+            for root, base, flow in rows
+            if base is not None and flow is not None
+        }
 
-    def _of_masks(
-        self, scope: Scope, *columns: sa.ColumnElement[Any], with_bases: sa.FromClause | None = None
-    ) -> sa.Select[Any]:
-        """(mask id, columns) of a project's masks, not yet which."""
-        parts, masks = tables.parts, tables.masks
-        joined = parts.join(masks, masks.c.part_id == parts.c.part_id)
-        if with_bases is not None:
-            joined = joined.outerjoin(with_bases, with_bases.c.part_id == masks.c.base)
-        return (
-            sa.select(parts.c.digest, *columns)
-            .select_from(joined)
-            .where(
-                parts.c.owner == self._owner(scope.organisation_id),
-                masks.c.owner == self._owner(scope.organisation_id, scope.project_id),
-            )
+    def _of_masks(self, columns: str, scope: Scope, mask_ids: Iterable[str]) -> Iterator[Any]:
+        """(mask id, columns) of those that the project has."""
+        with_bases = "LEFT JOIN parts AS base ON base.part_id = masks.base" if "base." in columns else ""
+        query = (
+            f"SELECT root.digest, {columns} FROM parts AS root "
+            f"JOIN masks ON masks.part_id = root.part_id AND masks.owner = ? {with_bases} "
+            "WHERE root.owner = ? AND root.digest"
         )
-
-    def _by_root(self, query: sa.Select[Any], mask_ids: Iterable[str]) -> Iterable[Any]:
-        return self._by_ids(query, tables.parts.c.digest, mask_ids)
+        project = self._owner(scope.organisation_id, scope.project_id)
+        return self._by_digests(query, (project, self._owner(scope.organisation_id)), mask_ids)
 
     def add_masks(self, scope: Scope, masks: Iterable[Mask]) -> None:
         organisation = self._owner_for_change(scope.organisation_id)
@@ -169,7 +158,7 @@ class MasksStore(Statements):
         query = sa.select(c.sample_id, c.mask_id).where(
             c.owner == self._owner(scope.organisation_id, scope.project_id), c.branch == branch
         )
-        return dict(sorted(self._connection.execute(query)))
+        return dict(sorted(self._connection.execute(query).all()))
 
     def stage(self, scope: Scope, branch: str, items: Mapping[str, str | None]) -> None:
         project = self._owner_for_change(scope.organisation_id, scope.project_id)

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from terrazzo_mask_storage.adapters import tables
-from terrazzo_mask_storage.adapters.columns import Digest
+from terrazzo_mask_storage.adapters.columns import Bytes, Digest
 from terrazzo_mask_storage.adapters.statements import Statements, chunks
 from terrazzo_mask_storage.domain.packs import Pack, PackLoad, Part, form_of, read_form
 
@@ -22,29 +22,31 @@ ON CONFLICT DO NOTHING"""
 _MOVE_PART = f"""
 UPDATE parts SET pack_id = ?, "offset" = ?, size_bytes = ?, form = ?, depth = ?, base = {_NUMBER}
 WHERE owner = ? AND digest = ? AND pack_id = ?"""
+_LOCATED = """
+SELECT parts.digest, parts.form, base.digest, parts.depth, packs.digest, parts."offset", parts.size_bytes
+FROM parts JOIN packs ON packs.pack_id = parts.pack_id LEFT JOIN parts AS base ON base.part_id = parts.base"""
 
 
 class PartsStore(Statements):
     """Implements the part of ports.Store that is about what lies where."""
 
     def parts(self, organisation_id: str, digests: Iterable[str]) -> dict[str, Part]:
-        return self._parts_by(_named_parts(), organisation_id, digests)
+        values = (self._owner(organisation_id),)
+        rows = self._by_digests(f"{_LOCATED} WHERE parts.owner = ? AND parts.digest", values, digests)
+        return _by_digest(rows)
 
     def part_chains(self, organisation_id: str, digests: Iterable[str]) -> dict[str, Part]:
-        return self._parts_by(_part_chains(), organisation_id, digests)
-
-    def _parts_by(self, query: sa.Select[Any], organisation_id: str, digests: Iterable[str]) -> dict[str, Part]:
         found: dict[str, Part] = {}
         owner = self._owner(organisation_id)
         for chunk in chunks(digests):
-            rows = self._connection.execute(query, {"of_owner": owner, "digests": chunk})
-            found.update((row[0], _part(row)) for row in rows)
+            asked = {"of_owner": owner, "digests": chunk}
+            found |= _by_digest(self._connection.execute(_part_chains(), asked).all())
         return found
 
     def parts_in(self, organisation_id: str, pack: str) -> list[Part]:
         parts, packs = tables.parts, tables.packs
         query = _located().where(parts.c.owner == self._owner(organisation_id), packs.c.digest == pack)
-        return [_part(row) for row in self._connection.execute(query)]
+        return list(_by_digest(self._connection.execute(query)).values())
 
     def add_parts(self, organisation_id: str, packs: Sequence[Pack], parts: Sequence[Part]) -> None:
         owner = self._owner_for_change(organisation_id)
@@ -176,12 +178,6 @@ _DIGESTS = sa.bindparam("digests", type_=Digest, expanding=True)
 
 
 @cache
-def _named_parts() -> sa.Select[Any]:
-    parts = tables.parts
-    return _located().where(parts.c.owner == _OF_OWNER, parts.c.digest.in_(_DIGESTS))
-
-
-@cache
 def _part_chains() -> sa.Select[Any]:
     """Parts, what their patches lie on, what those lie on, and so on."""
     parts = tables.parts
@@ -199,16 +195,20 @@ def _located() -> sa.Select[Any]:
     parts, packs, base = tables.parts, tables.packs, tables.parts.alias("base")
     joined = parts.join(packs, packs.c.pack_id == parts.c.pack_id)
     joined = joined.outerjoin(base, base.c.part_id == parts.c.base)
-    c = parts.c
-    return sa.select(c.digest, c.form, base.c.digest, c.depth, packs.c.digest, c.offset, c.size_bytes).select_from(
-        joined
-    )
+    c, plain = parts.c, Bytes()
+    hashes = (sa.type_coerce(column, plain) for column in (c.digest, base.c.digest, packs.c.digest))
+    digest, of_base, pack = hashes
+    return sa.select(digest, c.form, of_base, c.depth, pack, c.offset, c.size_bytes).select_from(joined)
 
 
-def _part(row: Any) -> Part:
-    digest, form, base, depth, pack, offset, size_bytes = row
-    kind, encoding = read_form(form)
-    return Part(digest, kind, encoding, base, depth, pack, offset, size_bytes)
+def _by_digest(rows: Iterable[Any]) -> dict[str, Part]:
+    """Parts from what `_LOCATED` finds."""
+    found = {}
+    for digest, form, base, depth, pack, offset, size_bytes in rows:
+        name = digest.hex()
+        base_name = None if base is None else base.hex()
+        found[name] = Part(name, *read_form(form), base_name, depth, pack.hex(), offset, size_bytes)
+    return found
 
 
 def _owned_packs() -> sa.Select[Any]:

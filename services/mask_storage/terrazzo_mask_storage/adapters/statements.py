@@ -45,7 +45,17 @@ class Statements:
 
     def _by_ids(self, query: sa.Select[Any], column: sa.ColumnElement[Any], ids: Iterable[str]) -> Iterator[Any]:
         for chunk in chunks(ids):
-            yield from self._connection.execute(query.where(column.in_(chunk)))
+            yield from self._connection.execute(query.where(column.in_(chunk))).all()
+
+    def _by_digests(self, query: str, values: tuple[Any, ...], digests: Iterable[str]) -> Iterator[Any]:
+        """Rows of a query (SQL as of `_each`) that ends before "IN (...)", for hashes in hex after `values`.
+
+        Digests come back as the bytes that they are.
+        """
+        for chunk in chunks(digests):
+            sql = f"{query} IN ({', '.join('?' * len(chunk))})"
+            asked = (*values, *map(bytes.fromhex, chunk))
+            yield from self._connection.exec_driver_sql(self._sql(sql), asked).all()
 
     def _each(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run a statement (in what SQL both databases share, "?" for a value) once for each row.
@@ -54,8 +64,10 @@ class Statements:
         is a third of the time that a row takes otherwise.
         """
         if rows:
-            sql = statement if self._is_sqlite else statement.replace("?", "%s")
-            self._connection.exec_driver_sql(sql, list(rows))
+            self._connection.exec_driver_sql(self._sql(statement), list(rows))
+
+    def _sql(self, text: str) -> str:
+        return text if self._is_sqlite else text.replace("?", "%s")
 
     def _add(self, table: sa.Table, rows: list[dict[str, Any]]) -> None:
         """Insert the rows that are not there."""
