@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from terrazzo_mask_storage.domain.encodings import SMALL_BYTES_MAX, DamagedData, compress, decompress
@@ -37,6 +38,8 @@ T = TypeVar("T")
 DEPTH_MAX = 8
 # New tiles wait as pixels until so many bytes are together; then they are looked up and encoded in one go.
 PIXEL_BYTES_MAX = 32 * 2**20
+# A reader that meets a longer chain goes in a circle.
+_CHAIN_MAX = 8 * DEPTH_MAX
 # A patch under this share of its base's whole form is taken without encoding the tile whole.
 _GOOD_SHARE = 0.3
 
@@ -93,10 +96,13 @@ class PartsReader:
         key = (self._organisation_id, digest)
         data = self._packs.nodes.get(key)
         if data is None:
-            part = self.part(digest)
-            data = self._checked(part, lambda: self._unpacked(part))
+            chain, base = self._chain_of(digest)
+            try:
+                data = self._laid(chain, base)
+            except StorageDamaged:
+                data = self._laid(chain, base, sure=True)
             if digest_of(data) != digest:
-                raise _damaged(part, f"its bytes have the digest {digest_of(data)}")
+                data = self._laid(chain, base, sure=True)
             self._packs.nodes.put(key, data, len(data))
         return data
 
@@ -126,9 +132,30 @@ class PartsReader:
             raise _damaged(part, f"the pack ends after {len(data)} bytes")
         return data[part.offset : part.offset + part.size_bytes]
 
-    def _unpacked(self, part: Part) -> bytes:
-        base = None if part.base is None else self.node(part.base)
-        return decompress(part.encoding, self.stored(part), base)
+    def _chain_of(self, digest: str) -> tuple[list[Part], bytes | None]:
+        """A part, what it is a patch on, and so on to one that is whole, or whose base is at hand: its bytes."""
+        chain = [self.part(digest)]
+        while (base := chain[-1].base) is not None:
+            data = self._packs.nodes.get((self._organisation_id, base))
+            if data is not None:
+                return chain, data
+            chain.append(self.part(base))
+            if len(chain) > _CHAIN_MAX:
+                raise _damaged(chain[0], f"more than {_CHAIN_MAX} patches lie on each other")
+        return chain, None
+
+    def _laid(self, chain: list[Part], base: bytes | None, *, sure: bool = False) -> bytes:
+        """The bytes of the first of a chain. Those between are not checked: a wrong byte there is one here too.
+
+        Unless it is to be found out which of them is damaged: `sure`. Raises StorageDamaged.
+        """
+        data = base
+        for part in reversed(chain):
+            data = self._checked(part, partial(decompress, part.encoding, self.stored(part), data))
+            if sure and digest_of(data) != part.digest:
+                raise _damaged(part, f"its bytes have the digest {digest_of(data)}")
+        assert data is not None
+        return data
 
     def _decoded(self, part: Part) -> LabelMap:
         data = self.stored(part)
