@@ -19,6 +19,7 @@ from terrazzo_mask_storage.domain.packs import (
     PACK_BYTES_MAX,
     DamagedPack,
     Encoded,
+    Listed,
     group,
     is_pack,
     read_pack,
@@ -83,7 +84,14 @@ parts_lists = st.lists(
 @settings(max_examples=60, deadline=None)
 def test_a_pack_says_what_is_in_it(rows: list[Any]) -> None:
     parts = [
-        Encoded(digest.hex(), kind, how, "ab" * 32 if "patch" in how else None, 0, data)
+        Encoded(
+            digest_of(data) if how == "raw" else digest.hex(),
+            kind,
+            how,
+            "ab" * 32 if "patch" in how else None,
+            0,
+            data,
+        )
         for digest, kind, how, data in rows
     ]
     pack, offsets = write_pack(parts)
@@ -99,10 +107,31 @@ def test_a_pack_says_what_is_in_it(rows: list[Any]) -> None:
         read_pack(pack[:-1])
 
 
+def test_a_pack_of_the_first_version_is_read_for_ever() -> None:
+    first, second, base = bytes(range(32)), bytes(range(32, 64)), bytes(range(64, 96))
+    lines = first + b"\x10\x03" + second + b"\x05\x81\x01" + base
+    pack = b"TZPK\x01\x02\x00\x00\x00" + lines + b"abc" + b"p" * 129
+    assert is_pack(pack[:5])
+    assert read_pack(pack) == [
+        Listed(first.hex(), "node", "raw", None, 110, 3),
+        Listed(second.hex(), "tile", "patch", base.hex(), 113, 129),
+    ]
+    for end in range(len(pack)):
+        with pytest.raises(DamagedPack):
+            read_pack(pack[:end])
+
+
+def test_a_part_that_lies_in_a_pack_as_it_is_costs_two_bytes_more() -> None:
+    data, [offset] = write_pack([Encoded(digest_of(b"abc"), "node", "raw", None, 0, b"abc")])
+    assert data.hex() == "545a504b02010000001003616263"
+    assert read_pack(data) == [Listed(digest_of(b"abc"), "node", "raw", None, offset, 3)]
+    assert not is_pack(b"TZPK\x03")
+
+
 @given(st.binary(max_size=300))
 @settings(max_examples=100, deadline=None)
 def test_hostile_packs_are_damaged_or_list_what_is_inside(data: bytes) -> None:
-    for hostile in (data, b"TZPK\x01" + data):
+    for hostile in (data, b"TZPK\x01" + data, b"TZPK\x02" + data):
         try:
             listed = read_pack(hostile)
         except DamagedPack:

@@ -3,10 +3,11 @@
 A mask of a megapixel has some twenty parts. As blobs of their own each would cost two disk syncs; as one pack they
 cost two together. The bytes of a pack are described in docs/storage-format.md:
 
-    b"TZPK" version(1) number of parts u32 LE | per part: digest(32) code(1) size(varint) [base(32)] | parts' bytes
+    b"TZPK" version(2) number of parts u32 LE | per part: code(1) size(varint) [digest(32)] [base(32)] | parts
 
 A pack says itself what is in it, so that it can be told from an image, checked, and re-packed without a search in
-the database.
+the database. Of a part that lies there as it is (`raw`) its bytes say the digest. Version 1, which told every
+digest and began with it, is read too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+
+from terrazzo_masks.parts import digest_of
 
 Kind = Literal["tile", "node", "tree", "data"]
 Encoding = Literal["raw", "zstd", "zstd_patch", "fast", "small", "patch"]
@@ -28,7 +31,8 @@ PACK_BYTES_MAX = 2**20
 # A pack under this size is put together with others when it is packed again.
 FULL_BYTES_MIN = PACK_BYTES_MAX // 8
 MAGIC = b"TZPK"
-VERSION = 1
+VERSION = 2
+_VERSIONS = (b"\x01", b"\x02")
 _HEAD = struct.Struct("<4sBI")
 _DIGEST_BYTES = 32
 
@@ -136,9 +140,10 @@ def write_pack(parts: Sequence[Encoded]) -> tuple[bytes, list[int]]:
     """(the pack's bytes, each part's offset in them)."""
     head = bytearray(_HEAD.pack(MAGIC, VERSION, len(parts)))
     for part in parts:
-        head += bytes.fromhex(part.digest)
         head.append(form_of(part.kind, part.encoding))
         head += varint(len(part.data))
+        if part.encoding != "raw":
+            head += bytes.fromhex(part.digest)
         if part.encoding in PATCHES:
             assert part.base is not None
             head += bytes.fromhex(part.base)
@@ -150,39 +155,55 @@ def write_pack(parts: Sequence[Encoded]) -> tuple[bytes, list[int]]:
 
 
 def is_pack(start: bytes) -> bool:
-    """Whether a blob that starts so (5 bytes will do) is a pack of this version."""
-    return start[:5] == MAGIC + bytes((VERSION,))
+    """Whether a blob that starts so (5 bytes will do) is a pack, of this version or an older one."""
+    return start[:4] == MAGIC and start[4:5] in _VERSIONS
 
 
 def read_pack(data: bytes) -> list[Listed]:
     """What is in a pack. Raises DamagedPack."""
     if len(data) < _HEAD.size or not is_pack(data):
         raise DamagedPack("it does not start as a pack does")
-    num_parts = _HEAD.unpack_from(data)[2]
-    if num_parts * (_DIGEST_BYTES + 2) > len(data):
+    _, version, num_parts = _HEAD.unpack_from(data)
+    if num_parts * 2 > len(data):
         raise DamagedPack(f"it says that it has {num_parts} parts, and has {len(data)} bytes")
     found: list[tuple[str, Kind, Encoding, str | None, int]] = []
     at = _HEAD.size
     for _ in range(num_parts):
-        digest = data[at : at + _DIGEST_BYTES].hex()
-        at += _DIGEST_BYTES
-        code = data[at : at + 1]
-        if not code or code[0] >> 4 >= len(KINDS) or code[0] & 15 >= len(ENCODINGS):
-            raise DamagedPack(f"the part {digest} has an unknown kind or encoding")
-        size_bytes, at = read_varint(data, at + 1)
-        encoding = ENCODINGS[code[0] & 15]
-        base = None
-        if encoding in PATCHES:
-            base = data[at : at + _DIGEST_BYTES].hex()
-            at += _DIGEST_BYTES
-        found.append((digest, KINDS[code[0] >> 4], encoding, base, size_bytes))
-    if at + sum(part[-1] for part in found) != len(data):
+        line, at = _read_line(data, at, version)
+        found.append(line)
+    if at + sum(line[-1] for line in found) != len(data):
         raise DamagedPack(f"its parts do not add up to its {len(data)} bytes")
     listed = []
     for digest, kind, encoding, base, size_bytes in found:
-        listed.append(Listed(digest, kind, encoding, base, at, size_bytes))
+        name = digest or digest_of(data[at : at + size_bytes])
+        listed.append(Listed(name, kind, encoding, base, at, size_bytes))
         at += size_bytes
     return listed
+
+
+def _read_line(data: bytes, at: int, version: int) -> tuple[tuple[str, Kind, Encoding, str | None, int], int]:
+    """((digest, kind, encoding, base, size), where the next line begins); the digest is "" where none is told."""
+    digest = ""
+    if version == 1:
+        digest, at = _read_digest(data, at)
+    form = data[at] if at < len(data) else 255
+    if form >> 4 >= len(KINDS) or form & 15 >= len(ENCODINGS):
+        raise DamagedPack(f"the part listed at byte {at} has an unknown kind or encoding")
+    kind, encoding = read_form(form)
+    size_bytes, at = read_varint(data, at + 1)
+    if version > 1 and encoding != "raw":
+        digest, at = _read_digest(data, at)
+    base = None
+    if encoding in PATCHES:
+        base, at = _read_digest(data, at)
+    return (digest, kind, encoding, base, size_bytes), at
+
+
+def _read_digest(data: bytes, at: int) -> tuple[str, int]:
+    end = at + _DIGEST_BYTES
+    if end > len(data):
+        raise DamagedPack("a digest in its list is cut short")
+    return data[at:end].hex(), end
 
 
 def varint(number: int) -> bytes:
