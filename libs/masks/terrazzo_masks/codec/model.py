@@ -18,7 +18,7 @@ from terrazzo_masks.codec.state import (
     POSITION,
     RANGE,
     Control,
-    Table,
+    Model,
     new_state,
 )
 from terrazzo_masks.errors import CorruptMask
@@ -36,9 +36,9 @@ def encode_model(
 ) -> bytes | None:
     """Code a map whose values fit `dtype`; None when that takes more bytes than the raw pixels."""
     data = room("data", labels_HW.size * dtype.itemsize + 16, np.uint8)
-    state = new_state(data, labels_HW.size, dtype, decoding=False, patch=base_HW is not None)
-    _walk_strips(*state, data, labels_HW, base_HW)
-    control = state[0]
+    model = new_state(data, labels_HW.size, dtype, decoding=False, patch=base_HW is not None)
+    _walk_strips(model, labels_HW, base_HW)
+    control = model[0]
     if control[FAILED]:
         return None
     return data[: control[POSITION]].tobytes() + _last_bytes(control)
@@ -52,26 +52,20 @@ def decode_model(
     Raises CorruptMask when the decisions are impossible, too few or too many.
     """
     data = np.frombuffer(bytearray(payload), dtype=np.uint8)
-    state = new_state(data, labels_HW.size, dtype, decoding=True, patch=base_HW is not None)
-    _walk_strips(*state, data, labels_HW, base_HW)
-    control = state[0]
+    model = new_state(data, labels_HW.size, dtype, decoding=True, patch=base_HW is not None)
+    _walk_strips(model, labels_HW, base_HW)
+    control = model[0]
     # The decoder reads some bytes ahead; the encoder leaves out as many of the last as it can.
     if control[FAILED] or not data.size <= control[POSITION] <= data.size + CODER_BYTES:
         raise CorruptMask(f"the {data.size} bytes of decisions do not describe a label map of {labels_HW.shape}")
     return labels_HW
 
 
-def _walk_strips(
-    control: Control,
-    coarse: Table,
-    fine: Table,
-    data: NDArray[np.uint8],
-    labels_HW: LabelMap,
-    base_HW: NDArray[np.uint16] | None,
-) -> None:
+def _walk_strips(model: Model, labels_HW: LabelMap, base_HW: NDArray[np.uint16] | None) -> None:
     """One strip after the other, in bands of rows that are widened to uint16: one kernel does for both dtypes."""
     from terrazzo_masks.kernels.label_model import walk
 
+    control = model[0]
     height, width = labels_HW.shape
     for first in range(0, width, STRIP_PX):
         columns = slice(first, min(first + STRIP_PX, width))
@@ -84,7 +78,7 @@ def _walk_strips(
         for top in range(0, height, band_rows):
             part_HW = labels_HW[top : top + band_rows, columns]
             band_HW = widened("band", part_HW)
-            walk(control, coarse, fine, data, band_HW, base_strip_HW, window, top)
+            walk(model, band_HW, base_strip_HW, window, top)
             if control[FAILED]:
                 return
             if control[DECODING] and band_HW is not part_HW:

@@ -14,6 +14,8 @@ Control = NDArray[np.int64]
 Table = NDArray[np.int32]
 Data = NDArray[np.uint8]
 Window = NDArray[np.uint16]
+# (control, coarse, fine, data), the state of coder and model.
+Model: TypeAlias = tuple[Control, Table, Table, Data]
 # In a kernel every whole number is an int64; outside, mypy would see int here and np.int64 there.
 Int: TypeAlias = Any
 
@@ -54,10 +56,8 @@ TRUST = np.array([256 * count // (count + 4) for count in range(COUNT_MAX + 1)],
 LOG2 = np.array([max(number.bit_length() - 1, 0) for number in range(256)], dtype=np.int64)
 
 
-def new_state(
-    data: Data, num_pixels: int, dtype: np.dtype[Any], *, decoding: bool, patch: bool
-) -> tuple[Control, Table, Table]:
-    """(control, coarse, fine) before the first decision; `data` is what is read, or where is written."""
+def new_state(data: Data, num_pixels: int, dtype: np.dtype[Any], *, decoding: bool, patch: bool) -> Model:
+    """(control, coarse, fine, data) before the first decision; `data` is what is read, or where is written."""
     num_values = 256 if dtype.itemsize == 1 else 65536
     control = np.zeros(NUM_REGISTERS, dtype=np.int64)
     control[RANGE] = 1 << CODER_BITS
@@ -77,4 +77,4 @@ def new_state(
     coarse[COARSE_SLOTS:] = -1
     fine = room("fine", 1 << fine_bits, np.int32)
     fine[:] = 0
-    return control, coarse, fine
+    return control, coarse, fine, data

@@ -25,7 +25,8 @@ def decode_model(
     from terrazzo_masks.kernels.label_model_v2 import walk
 
     data = np.frombuffer(bytearray(payload), dtype=np.uint8)
-    control, table = new_state(data, dtype, patch=base_HW is not None)
+    model = new_state(data, dtype, patch=base_HW is not None)
+    control = model[0]
     height, width = labels_HW.shape
     for first in range(0, width, STRIP_PX):
         columns = slice(first, min(first + STRIP_PX, width))
@@ -36,7 +37,7 @@ def decode_model(
         band_rows = max(1, BAND_PX // strip_px)
         for top in range(0, height, band_rows):
             band_HW = np.empty((min(band_rows, height - top), strip_px), dtype=np.uint16)
-            walk(control, table, data, band_HW, base_strip_HW, window, top)
+            walk(model, band_HW, base_strip_HW, window, top)
             if control[FAILED]:
                 break
             labels_HW[top : top + band_rows, columns] = band_HW

@@ -12,6 +12,8 @@ Control = NDArray[np.int64]
 Table = NDArray[np.int32]
 Data = NDArray[np.uint8]
 Window = NDArray[np.uint16]
+# (control, table, data), the state of coder and model.
+Model: TypeAlias = tuple[Control, Table, Data]
 # In a kernel every whole number is an int64; outside, mypy would see int here and np.int64 there.
 Int: TypeAlias = Any
 # Where a row and the five above it begin in a window.
@@ -67,8 +69,8 @@ STRETCH = (np.minimum(np.searchsorted(SQUASH, np.arange(4096) * 16 + 8), 4095) -
 RATE = np.array([655360 // (10 * count + 16) for count in range(COUNT_MAX + 1)], dtype=np.int64)
 
 
-def new_state(data: Data, dtype: np.dtype[Any], *, patch: bool) -> tuple[Control, Table]:
-    """(control, table) before the first decision of `data`."""
+def new_state(data: Data, dtype: np.dtype[Any], *, patch: bool) -> Model:
+    """(control, table, data) before the first decision of `data`."""
     num_values = 256 if dtype.itemsize == 1 else 65536
     control = np.zeros(NUM_REGISTERS, dtype=np.int64)
     control[HIGH] = WORD
@@ -78,4 +80,4 @@ def new_state(data: Data, dtype: np.dtype[Any], *, patch: bool) -> tuple[Control
     table[:WEIGHTS] = START_SLOT
     table[WEIGHTS:KNOWN] = START_WEIGHT
     table[KNOWN:] = -1
-    return control, table
+    return control, table, data

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo_masks.codec import state
-from terrazzo_masks.codec.state import Control, Data, Int, Table, Window, new_state
+from terrazzo_masks.codec.state import Control, Data, Int, Model, Window, new_state
 from terrazzo_masks.native import inlined, lean
 
 # A place in an array after `& PLACE` is known not to be negative: numba then need not look whether it counts from
@@ -47,7 +47,7 @@ def shift_bytes(control: Control, data: Data) -> None:
 
 @lean
 def carry(control: Control, data: Data) -> None:
-    """Add what does not fit into state.LOW to the bytes written."""
+    """Add what does not fit into LOW to the bytes written."""
     control[state.LOW] &= (1 << state.CODER_BITS) - 1
     place = min(control[state.POSITION], data.size) - 1
     while place >= 0 and data[place] == 255:
@@ -57,11 +57,12 @@ def carry(control: Control, data: Data) -> None:
         data[place] += 1
 
 
-def _decide(control: Control, coarse: Table, fine: Table, data: Data, at: Int, context: Int, bit: Int) -> Int:
+def _decide(model: Model, at: Int, context: Int, bit: Int) -> Int:
     """Code one decision under the coarse slot `at` and the fine one of `context`; returns the bit.
 
     `bit` is that bit when encoding. Contexts of different kinds of decision differ in their lowest four bits.
     """
+    control, coarse, fine, data = model
     place = (context * state.GOLDEN & state.WORD) >> control[state.SHIFT]
     slot, fine_slot = np.int64(coarse[at]), np.int64(fine[place])
     count, fine_count = slot & 255, fine_slot & 255
@@ -112,8 +113,9 @@ def log2(number: Int) -> Int:
 
 
 @lean
-def new_value(control: Control, coarse: Table, fine: Table, data: Data, value: Int) -> Int:
+def new_value(model: Model, value: Int) -> Int:
     """Code a value that did not occur so far, bit by bit, and note it."""
+    control, coarse, _, _ = model
     num_known, num_values = control[state.NUM_KNOWN], control[state.NUM_VALUES]
     if num_known >= num_values:
         control[state.FAILED] = 1
@@ -122,7 +124,7 @@ def new_value(control: Control, coarse: Table, fine: Table, data: Data, value: I
     node = 1
     for i in range(num_bits - 1, -1, -1):
         bit = (value >> i) & 1
-        node = node << 1 | decide(control, coarse, fine, data, state.NEW_AT + i, node << 4 | state.NEW, bit)
+        node = node << 1 | decide(model, state.NEW_AT + i, node << 4 | state.NEW, bit)
     value = node - num_values
     coarse[state.KNOWN + num_known] = value
     if control[state.DECODING] == 0:
@@ -132,20 +134,21 @@ def new_value(control: Control, coarse: Table, fine: Table, data: Data, value: I
 
 
 @lean
-def symbol(control: Control, coarse: Table, fine: Table, data: Data, west: Int, other: Int, value: Int) -> Int:
+def symbol(model: Model, west: Int, other: Int, value: Int) -> Int:
     """Code a value that no neighbour predicts: what followed the same two before, a new one, or one met before."""
+    control, coarse, _, _ = model
     pair = west * state.FOLD_A + other * state.FOLD_B
     place = state.GUESSES + ((pair * state.GOLDEN & state.WORD) >> (32 - state.GUESS_BITS))
     guess = np.int64(coarse[place])
     if guess >= 0:
         hit = 1 if value == guess else 0
-        if decide(control, coarse, fine, data, state.GUESS_AT, pair << 4 | state.GUESS, hit):
+        if decide(model, state.GUESS_AT, pair << 4 | state.GUESS, hit):
             return guess
     num_known = control[state.NUM_KNOWN]
     known = 0 if control[state.DECODING] else np.int64(coarse[state.KNOWN + control[state.NUM_VALUES] + value])
     novel = 1 if known < 0 else 0
-    if decide(control, coarse, fine, data, state.NOVEL_AT + min(num_known, 40), west << 4 | state.NOVEL, novel):
-        value = new_value(control, coarse, fine, data, value)
+    if decide(model, state.NOVEL_AT + min(num_known, 40), west << 4 | state.NOVEL, novel):
+        value = new_value(model, value)
     elif num_known == 0:
         control[state.FAILED] = 1
         return 0
@@ -154,7 +157,7 @@ def symbol(control: Control, coarse: Table, fine: Table, data: Data, west: Int, 
         node = 1
         for i in range(num_bits - 1, -1, -1):
             at, context = state.SYMBOL_AT + min(node, 1023), (node + pair) << 4 | state.SYMBOL
-            node = node << 1 | decide(control, coarse, fine, data, at, context, (known >> i) & 1)
+            node = node << 1 | decide(model, at, context, (known >> i) & 1)
         known = node - (1 << num_bits)
         if known >= num_known:
             control[state.FAILED] = 1
@@ -199,23 +202,13 @@ def same_until(window: Window, at: Int, stop: Int, value: Int) -> Int:
 
 
 @lean
-def run(
-    control: Control,
-    coarse: Table,
-    fine: Table,
-    data: Data,
-    window: Window,
-    at0: Int,
-    at1: Int,
-    at2: Int,
-    x: Int,
-    end: Int,
-) -> Int:
+def run(model: Model, window: Window, at0: Int, at1: Int, at2: Int, x: Int, end: Int) -> Int:
     """Code the run from `x` on in which everything around agrees; returns the column to go on at.
 
     The run goes on to the column before the next border of the row above. One decision says whether it all is as
     the pixel to its left; when not, where the first other pixel is, and which value it has.
     """
+    control = model[0]
     west = np.int64(window[at0 + x - 1])
     stop = same_until(window, at1 + x + 1, at1 + end + 1, window[at0 + x - 1]) - at1 - 1
     broken = x
@@ -228,11 +221,9 @@ def run(
         moved = drift(window, at2, stop + 1, end, west)
         right = np.int64(window[at1 + stop + 1])
     context = (west * state.FOLD_A + right * state.FOLD_B + moved) << 4 | state.RUN
-    hit = decide(
-        control, coarse, fine, data, state.RUN_AT + (size << 4 | moved), context, 1 if broken < stop else 0
-    )
+    hit = decide(model, state.RUN_AT + (size << 4 | moved), context, 1 if broken < stop else 0)
     if hit:
-        broken = stop - distance(control, coarse, fine, data, size, moved, stop - broken)
+        broken = stop - distance(model, size, moved, stop - broken)
         if broken < x:
             control[state.FAILED] = 1
             broken = x
@@ -244,27 +235,27 @@ def run(
             part[place] = west
     if hit:
         value = np.int64(window[at0 + broken])
-        window[at0 + broken] = symbol(control, coarse, fine, data, west, right, value)
+        window[at0 + broken] = symbol(model, west, right, value)
         return broken + 1
     return stop
 
 
 @lean
-def distance(control: Control, coarse: Table, fine: Table, data: Data, size: Int, moved: Int, value: Int) -> Int:
+def distance(model: Model, size: Int, moved: Int, value: Int) -> Int:
     """Code a distance from 1 to below 2 ** (size + 1): its bits by number in unary, then the bits themselves."""
     num_bits = 0
     want = log2(value)
     while num_bits < size:
         near = num_bits << 4 | moved
         context = (near << 5 | size) << 4 | state.BUCKET
-        if not decide(control, coarse, fine, data, state.BUCKET_AT + near, context, 1 if num_bits < want else 0):
+        if not decide(model, state.BUCKET_AT + near, context, 1 if num_bits < want else 0):
             break
         num_bits += 1
     node = 1
     for i in range(num_bits - 1, -1, -1):
         lead = num_bits << 3 | (node if num_bits - i < 4 else 0)
         context = ((lead << 5 | i) << 4 | moved) << 4 | state.OFFSET
-        node = node << 1 | decide(control, coarse, fine, data, state.OFFSET_AT + lead, context, (value >> i) & 1)
+        node = node << 1 | decide(model, state.OFFSET_AT + lead, context, (value >> i) & 1)
     return node
 
 
@@ -275,6 +266,12 @@ def base_bits(base_HW: NDArray[np.uint16], y: Int, x: Int) -> Int:
     bits = (base_HW[y, max(x - 1, 0)] != here) | (base_HW[max(y - 1, 0), x] != here) << 1
     bits |= (base_HW[y, min(x + 1, base_HW.shape[1] - 1)] != here) << 2
     return bits | (base_HW[min(y + 1, base_HW.shape[0] - 1), x] != here) << 3
+
+
+@inlined
+def place(y: Int, x: Int, stride: Int) -> Int:
+    """Where a pixel is in the window; what lies up to REACH before it is known to have no negative place."""
+    return ((y & 7) * stride + x - REACH & PLACE) + REACH
 
 
 @inlined
@@ -293,24 +290,11 @@ def wide(window: Window, at0: Int, at1: Int, at2: Int, west: Int) -> Int:
 
 
 @inlined
-def pixel(
-    control: Control,
-    coarse: Table,
-    fine: Table,
-    data: Data,
-    window: Window,
-    base_HW: NDArray[np.uint16],
-    y: Int,
-    x: Int,
-    stride: Int,
-) -> None:
+def pixel(model: Model, window: Window, base_HW: NDArray[np.uint16], y: Int, x: Int, stride: Int) -> None:
     """Code a pixel around which something differs: is it as its western neighbour, another one, or which."""
-    at0, at1 = ((y & 7) * stride + x - REACH & PLACE) + REACH, ((y - 1 & 7) * stride + x - REACH & PLACE) + REACH
-    at2, at3 = (
-        ((y - 2 & 7) * stride + x - REACH & PLACE) + REACH,
-        ((y - 3 & 7) * stride + x - REACH & PLACE) + REACH,
-    )
-    at4 = ((y - 4 & 7) * stride + x - REACH & PLACE) + REACH
+    control = model[0]
+    at0, at1, at2 = place(y, x, stride), place(y - 1, x, stride), place(y - 2, x, stride)
+    at3, at4 = place(y - 3, x, stride), place(y - 4, x, stride)
     value, west = np.int64(window[at0]), np.int64(window[at0 - 1])
     north, north_east = np.int64(window[at1]), np.int64(window[at1 + 1])
     north_west, far_east = np.int64(window[at1 - 1]), np.int64(window[at1 + 2])
@@ -326,7 +310,7 @@ def pixel(
     if control[state.PATCH]:
         context += base_bits(base_HW, y, x - state.PAD) * state.FOLD_B
     bit = 1 if value == west else 0
-    if decide_here(control, coarse, fine, data, state.LEFT_AT + near, context << 4 | state.LEFT, bit):
+    if decide_here(model, state.LEFT_AT + near, context << 4 | state.LEFT, bit):
         window[at0] = west
         return
     other = north
@@ -336,26 +320,14 @@ def pixel(
     same |= (far_east == other) << 3 | (far_north == other) << 4 | (far_west == other) << 5
     context = west * state.FOLD_A + other * state.FOLD_B + like * state.FOLD_C + same
     bit = 1 if value == other else 0
-    if decide_here(
-        control, coarse, fine, data, state.OTHER_AT + (same | like << 6), context << 4 | state.OTHER, bit
-    ):
+    if decide_here(model, state.OTHER_AT + (same | like << 6), context << 4 | state.OTHER, bit):
         window[at0] = other
         return
-    window[at0] = rest(control, coarse, fine, data, window, at0, at1, at2, other)
+    window[at0] = rest(model, window, at0, at1, at2, other)
 
 
 @lean
-def rest(
-    control: Control,
-    coarse: Table,
-    fine: Table,
-    data: Data,
-    window: Window,
-    at0: Int,
-    at1: Int,
-    at2: Int,
-    other: Int,
-) -> Int:
+def rest(model: Model, window: Window, at0: Int, at1: Int, at2: Int, other: Int) -> Int:
     """Code a pixel that is neither as its western neighbour nor as `other`: a third neighbour, or a symbol."""
     value, west = np.int64(window[at0]), np.int64(window[at0 - 1])
     north_east, north_west = np.int64(window[at1 + 1]), np.int64(window[at1 - 1])
@@ -368,9 +340,9 @@ def rest(
         same = (north_east == third) | (north_west == third) << 1 | (far_east == third) << 2
         same |= (far_north == third) << 3 | (far_west == third) << 4
         context = (west * state.FOLD_A + third * state.FOLD_B + same) << 4 | state.SECOND
-        if decide(control, coarse, fine, data, state.SECOND_AT + same, context, 1 if value == third else 0):
+        if decide(model, state.SECOND_AT + same, context, 1 if value == third else 0):
             return third
-    return symbol(control, coarse, fine, data, west, other, value)
+    return symbol(model, west, other, value)
 
 
 @inlined
@@ -394,16 +366,7 @@ def copy(source: Window, target: Window) -> None:
 
 
 @lean
-def row(
-    control: Control,
-    coarse: Table,
-    fine: Table,
-    data: Data,
-    window: Window,
-    base_HW: NDArray[np.uint16],
-    y: Int,
-    stride: Int,
-) -> Int:
+def row(model: Model, window: Window, base_HW: NDArray[np.uint16], y: Int, stride: Int) -> Int:
     """Code one row that does not repeat the one above; returns how many pixels took decisions of their own."""
     at0, at1, at2 = (y & 7) * stride, (y - 1 & 7) * stride, (y - 2 & 7) * stride
     end = stride - state.PAD
@@ -412,9 +375,9 @@ def row(
     while x < end:
         west = window[at0 + x - 1]
         if window[at1 + x - 1] == west and window[at1 + x] == west and window[at1 + x + 1] == west:
-            x = run(control, coarse, fine, data, window, at0, at1, at2, x, end)
+            x = run(model, window, at0, at1, at2, x, end)
         else:
-            pixel(control, coarse, fine, data, window, base_HW, y, x, stride)
+            pixel(model, window, base_HW, y, x, stride)
             x += 1
             num_pixels += 1
     return num_pixels
@@ -422,19 +385,13 @@ def row(
 
 @lean
 def walk(
-    control: Control,
-    coarse: Table,
-    fine: Table,
-    data: Data,
-    labels_HW: NDArray[np.uint16],
-    base_HW: NDArray[np.uint16],
-    window: Window,
-    first_row: Int,
+    model: Model, labels_HW: NDArray[np.uint16], base_HW: NDArray[np.uint16], window: Window, first_row: Int
 ) -> None:
     """Code some rows of a map, from `first_row` on: read from, or when decoding written to, `labels_HW`.
 
     `window` is all 0 before row 0. Stops early when control[state.FAILED] is set.
     """
+    control = model[0]
     height, width = labels_HW.shape
     stride = width + 2 * state.PAD
     end = state.PAD + width
@@ -447,12 +404,12 @@ def walk(
             copy(labels_HW[y - first_row], here)
             same = repeats(here, above)
         context = (log2(busy) << 1 | history & 1) << 4 | state.ROW
-        same = decide(control, coarse, fine, data, state.ROW_AT + history, context, same)
+        same = decide(model, state.ROW_AT + history, context, same)
         history = history << 1 & 63 | same
         for k in range(state.PAD):
             window[at0 + k] = above[0]
         if not same:
-            busy = row(control, coarse, fine, data, window, base_HW, y, stride)
+            busy = row(model, window, base_HW, y, stride)
         elif control[state.DECODING]:
             copy(above, here)
         for k in range(state.PAD):
@@ -467,6 +424,6 @@ def walk(
 def warm() -> None:
     """Compile: one kind of array does for both dtypes and both ways."""
     labels_HW, data = np.eye(9, dtype=np.uint16), np.zeros(256, dtype=np.uint8)
-    control, coarse, fine = new_state(data, 81, np.dtype(np.uint8), decoding=False, patch=False)
+    model = new_state(data, 81, np.dtype(np.uint8), decoding=False, patch=False)
     window = np.zeros(state.NUM_ROWS * (9 + 2 * state.PAD), dtype=np.uint16)
-    walk(control, coarse, fine, data, labels_HW, labels_HW, window, 0)
+    walk(model, labels_HW, labels_HW, window, 0)

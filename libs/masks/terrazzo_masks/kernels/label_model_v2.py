@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo_masks.codec import v2_state as state
-from terrazzo_masks.codec.v2_state import Control, Data, Int, Starts, Table, Window, new_state
+from terrazzo_masks.codec.v2_state import Control, Data, Int, Model, Starts, Table, Window, new_state
 from terrazzo_masks.native import lean
 
 
@@ -79,13 +79,12 @@ def learn(table: Table, place: Int, bit: Int) -> None:
 
 
 @lean
-def decide(
-    control: Control, table: Table, data: Data, kind: Int, weight_set: Int, c0: Int, c1: Int, c2: Int, c3: Int
-) -> Int:
+def decide(model: Model, kind: Int, weight_set: Int, c0: Int, c1: Int, c2: Int, c3: Int) -> Int:
     """The bit of one decision under four contexts.
 
     The four are written out, not looped over: in registers this is twice as fast.
     """
+    control, table, data = model
     first = state.WEIGHTS + weight_set * state.NUM_CONTEXTS
     p0, p1 = find(table, 0, kind, c0), find(table, 1, kind, c1)
     p2, p3 = find(table, 2, kind, c2), find(table, 3, kind, c3)
@@ -118,21 +117,14 @@ def log2(number: Int) -> Int:
 
 
 @lean
-def new_value(control: Control, table: Table, data: Data) -> Int:
+def new_value(model: Model) -> Int:
     """A value that did not occur so far, bit by bit; notes it."""
+    control, table, _ = model
     num_bits = 8 if control[state.NUM_VALUES] == 256 else 16
     node = 1
     for place in range(num_bits - 1, -1, -1):
         node = node << 1 | decide(
-            control,
-            table,
-            data,
-            state.NOVEL,
-            state.NOVEL_SET + 1 + place,
-            node << 1 | 1,
-            place << 1 | 1,
-            1,
-            node << 1 | 1,
+            model, state.NOVEL, state.NOVEL_SET + 1 + place, node << 1 | 1, place << 1 | 1, 1, node << 1 | 1
         )
     value = node - (1 << num_bits)
     num_known = control[state.NUM_KNOWN]
@@ -146,21 +138,12 @@ def new_value(control: Control, table: Table, data: Data) -> Int:
 
 
 @lean
-def symbol(control: Control, table: Table, data: Data, west: Int, other: Int) -> Int:
+def symbol(model: Model, west: Int, other: Int) -> Int:
     """A value that no neighbour predicts: new, or one of those met so far by its place among them."""
+    control, table, data = model
     num_known = control[state.NUM_KNOWN]
-    if decide(
-        control,
-        table,
-        data,
-        state.NOVEL,
-        state.NOVEL_SET,
-        min(num_known, 40) << 1,
-        0,
-        west << 1,
-        min(num_known, 40) << 1,
-    ):
-        return new_value(control, table, data)
+    if decide(model, state.NOVEL, state.NOVEL_SET, min(num_known, 40) << 1, 0, west << 1, min(num_known, 40) << 1):
+        return new_value(model)
     if num_known == 0:
         control[state.FAILED] = 1
         return 0
@@ -168,9 +151,7 @@ def symbol(control: Control, table: Table, data: Data, west: Int, other: Int) ->
     node = 1
     for place in range(num_bits - 1, -1, -1):
         node = node << 1 | decide(
-            control,
-            table,
-            data,
+            model,
             state.SYMBOL,
             state.SYMBOL_SET + place,
             node,
@@ -216,23 +197,13 @@ def same_until(window: Window, at: Int, stop: Int, value: Int) -> Int:
 
 
 @lean
-def run(
-    control: Control,
-    table: Table,
-    data: Data,
-    window: Window,
-    at0: Int,
-    at1: Int,
-    at2: Int,
-    x: Int,
-    end: Int,
-    num_broken: Int,
-) -> Int:
+def run(model: Model, window: Window, at0: Int, at1: Int, at2: Int, x: Int, end: Int, num_broken: Int) -> Int:
     """Read the run from `x` on in which everything around agrees; returns the column to go on at.
 
     The run goes on to the column before the next border of the row above. One decision says whether it all is as
     the pixel to its left; when not, where the first other pixel is, and which value it has.
     """
+    control = model[0]
     west = np.int64(window[at0 + x - 1])
     stop = same_until(window, at1 + x + 1, at1 + end + 1, window[at0 + x - 1]) - at1 - 1
     broken = stop
@@ -245,9 +216,7 @@ def run(
     num_broken = min(num_broken, 7)
     pair = west * state.FOLD_A + right * state.FOLD_B
     hit = decide(
-        control,
-        table,
-        data,
+        model,
         state.RUN,
         state.RUN_SET + min(size, 16),
         size << 4 | moved,
@@ -256,7 +225,7 @@ def run(
         pair + moved,
     )
     if hit:
-        broken = stop - distance(control, table, data, size, moved, num_broken, pair)
+        broken = stop - distance(model, size, moved, num_broken, pair)
         if broken < x:
             control[state.FAILED] = 1
             broken = x
@@ -264,21 +233,19 @@ def run(
     for place in range(part.size):
         part[place] = west
     if hit:
-        window[at0 + broken] = symbol(control, table, data, west, right)
+        window[at0 + broken] = symbol(model, west, right)
         return broken + 1
     return stop
 
 
 @lean
-def distance(control: Control, table: Table, data: Data, size: Int, moved: Int, num_broken: Int, pair: Int) -> Int:
+def distance(model: Model, size: Int, moved: Int, num_broken: Int, pair: Int) -> Int:
     """A distance from 1 to below 2 ** (size + 1): its bits by number in unary, then the bits themselves."""
     num_bits = 0
     while num_bits < size:
         near = num_bits << 4 | moved
         if not decide(
-            control,
-            table,
-            data,
+            model,
             state.BUCKET,
             state.BUCKET_SET + num_bits,
             near,
@@ -292,31 +259,15 @@ def distance(control: Control, table: Table, data: Data, size: Int, moved: Int, 
     for place in range(num_bits - 1, -1, -1):
         lead = (num_bits << 5 | place) << 4 | (node if num_bits - place < 4 else 0)
         node = node << 1 | decide(
-            control,
-            table,
-            data,
-            state.OFFSET,
-            state.OFFSET_SET + place,
-            lead,
-            lead << 4 | moved,
-            lead << 5 | size,
-            place,
+            model, state.OFFSET, state.OFFSET_SET + place, lead, lead << 4 | moved, lead << 5 | size, place
         )
     return node
 
 
 @lean
-def pixel(
-    control: Control,
-    table: Table,
-    data: Data,
-    window: Window,
-    base_HW: NDArray[np.uint16],
-    y: Int,
-    starts: Starts,
-    x: Int,
-) -> None:
+def pixel(model: Model, window: Window, base_HW: NDArray[np.uint16], y: Int, starts: Starts, x: Int) -> None:
     """Read a pixel around which something differs: is it as its western neighbour, the other one, or which."""
+    control, table, data = model
     at0, at1, at2 = starts[0] + x, starts[1] + x, starts[2] + x
     west = np.int64(window[at0 - 1])
     north, north_east = np.int64(window[at1]), np.int64(window[at1 + 1])
@@ -341,7 +292,7 @@ def pixel(
         if control[state.PATCH]:
             around = around << 4 | base_bits(base_HW, y, x - state.PAD)
         weights = state.LEFT_SET + ((like & 31) | (pairs & 7) << 5)
-        bit = decide(control, table, data, state.LEFT, weights, near, classes, column << 3 | (like & 7), around)
+        bit = decide(model, state.LEFT, weights, near, classes, column << 3 | (like & 7), around)
     if bit:
         window[at0] = west
         return
@@ -351,10 +302,8 @@ def pixel(
     same = (other == north) | (north_east == other) << 1 | (north_west == other) << 2
     same |= (far_east == other) << 3 | (far_north == other) << 4 | (far_west == other) << 5
     pair = west * state.FOLD_A + other * state.FOLD_B
-    bit = decide(
-        control, table, data, state.OTHER, state.OTHER_SET + same, same | like << 6, same, pair, pair + same
-    )
-    window[at0] = other if bit else symbol(control, table, data, west, other)
+    bit = decide(model, state.OTHER, state.OTHER_SET + same, same | like << 6, same, pair, pair + same)
+    window[at0] = other if bit else symbol(model, west, other)
 
 
 @lean
@@ -395,18 +344,13 @@ def copy(source: Window, target: Window) -> None:
 
 @lean
 def walk(
-    control: Control,
-    table: Table,
-    data: Data,
-    labels_HW: NDArray[np.uint16],
-    base_HW: NDArray[np.uint16],
-    window: Window,
-    first_row: Int,
+    model: Model, labels_HW: NDArray[np.uint16], base_HW: NDArray[np.uint16], window: Window, first_row: Int
 ) -> None:
     """Read some rows of a map, from `first_row` on, into `labels_HW`.
 
     `window` is all 0 before row 0. Stops early when control[state.FAILED] is set.
     """
+    control = model[0]
     height, width = labels_HW.shape
     stride = width + 2 * state.PAD
     end = state.PAD + width
@@ -417,13 +361,13 @@ def walk(
         here, above = window[at0 + state.PAD : at0 + end], window[at1 + state.PAD : at1 + end]
         size = log2(busy + 1)
         both = size << 1 | history & 1
-        same = decide(control, table, data, state.ROW, state.ROW_SET, history & 7, size, both, history)
+        same = decide(model, state.ROW, state.ROW_SET, history & 7, size, both, history)
         history = history << 1 & 63 | same
         window[at0 : at0 + state.PAD] = window[at1 + state.PAD]
         if same:
             copy(above, here)
         else:
-            busy = row(control, table, data, window, base_HW, y, starts, end)
+            busy = row(model, window, base_HW, y, starts, end)
         window[at0 + end : at0 + end + state.PAD] = window[at0 + end - 1]
         copy(here, labels_HW[y - first_row])
         if control[state.FAILED]:
@@ -432,16 +376,7 @@ def walk(
 
 
 @lean
-def row(
-    control: Control,
-    table: Table,
-    data: Data,
-    window: Window,
-    base_HW: NDArray[np.uint16],
-    y: Int,
-    starts: Starts,
-    end: Int,
-) -> Int:
+def row(model: Model, window: Window, base_HW: NDArray[np.uint16], y: Int, starts: Starts, end: Int) -> Int:
     """Read one row that does not repeat the one above; returns how many pixels took decisions of their own."""
     at0, at1, at2 = starts[0], starts[1], starts[2]
     num_pixels, num_broken = 0, 0
@@ -449,10 +384,10 @@ def row(
     while x < end:
         west = window[at0 + x - 1]
         if window[at1 + x - 1] == west and window[at1 + x] == west and window[at1 + x + 1] == west:
-            x = run(control, table, data, window, at0, at1, at2, x, end, num_broken)
+            x = run(model, window, at0, at1, at2, x, end, num_broken)
             num_broken += window[at0 + x - 1] != west
         else:
-            pixel(control, table, data, window, base_HW, y, starts, x)
+            pixel(model, window, base_HW, y, starts, x)
             x += 1
             num_pixels += 1
     return num_pixels
@@ -461,13 +396,5 @@ def row(
 def warm() -> None:
     """Compile: one kind of array does for both dtypes."""
     labels_HW, data = np.zeros((9, 9), dtype=np.uint16), np.zeros(256, dtype=np.uint8)
-    control, table = new_state(data, np.dtype(np.uint8), patch=False)
-    walk(
-        control,
-        table,
-        data,
-        labels_HW,
-        labels_HW,
-        np.zeros(state.NUM_ROWS * (9 + 2 * state.PAD), dtype=np.uint16),
-        0,
-    )
+    model = new_state(data, np.dtype(np.uint8), patch=False)
+    walk(model, labels_HW, labels_HW, np.zeros(state.NUM_ROWS * (9 + 2 * state.PAD), dtype=np.uint16), 0)

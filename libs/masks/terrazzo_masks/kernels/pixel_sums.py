@@ -61,8 +61,8 @@ def changes(labels_HW: Wide, base_HW: Wide, written: BoolMap, changes_HW: Wide) 
     """Fill the map of a patch: the value where the base differs, else a marker; (pixels that differ, marker).
 
     The marker is the lowest value that no pixel that differs has, -1 when there is none. `written` has an entry
-    for each value, False at first. A gap between two changed pixels of a row that all have one value is written over
-    with it: a stroke stays in one piece where the base had its class already.
+    for each value, False at first. A gap between two changed pixels of a row that all have one value is written
+    over with it: a stroke stays in one piece where the base had its class already.
     """
     height, width = labels_HW.shape
     num = 0
