@@ -21,6 +21,7 @@ from terrazzo_mask_storage.domain.tree_nodes import (
     most,
     parse_root,
     place_of,
+    places_of,
 )
 
 V = TypeVar("V")
@@ -115,8 +116,9 @@ def _is(first: Cell, second: Cell) -> bool:
 def _changed_rows(rows: bytes, changes: Changes, before: dict[bytes, bytes]) -> bytes | None:
     """The rows after the changes; None when they are the same."""
     pieces, start, same = [], 0, True
-    for key, row in changes:
-        place = place_of(rows, key) * ROW_BYTES
+    places = places_of(rows, [key for key, _ in changes])
+    for (key, row), number in zip(changes, places, strict=True):
+        place = number * ROW_BYTES
         old = rows[place : place + ROW_BYTES]
         is_there = old[:KEY_BYTES] == key
         if is_there:

@@ -16,12 +16,13 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from operator import lt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from terrazzo_schema.samples import sample_id_of
 
@@ -35,6 +36,8 @@ ROW_BYTES = 2 * HASH_BYTES
 LEAF_MAX = 1024
 FAN_OUT = 64
 LEVEL_MAX = 3
+# So many keys are looked up faster together than one by one.
+_MANY_KEYS = 3
 _HEAD = struct.Struct("<4sBBI")
 _CHILD = struct.Struct("<B12sI32s")
 _SAMPLE_ID = re.compile(r"smp_[0-9a-f]{24}\Z")
@@ -117,6 +120,24 @@ def key_at(rows: bytes, place: int) -> bytes:
 def place_of(rows: bytes, key: bytes) -> int:
     """Where the first row lies whose key is not below `key`."""
     return bisect_left(range(len(rows) // ROW_BYTES), key, key=lambda place: key_at(rows, place))
+
+
+def places_of(rows: bytes, keys: Sequence[bytes]) -> list[int]:
+    """As `place_of`, of many keys together: by their first 8 bytes, as far as these tell."""
+    if len(keys) < _MANY_KEYS:
+        return [place_of(rows, key) for key in keys]
+    firsts_K = np.frombuffer(b"".join(key[:8] for key in keys), ">u8").astype(np.uint64)
+    places = np.searchsorted(_firsts_of(rows), firsts_K).tolist()
+    num = len(rows) // ROW_BYTES
+    return [
+        place if place == num or key_at(rows, place) >= key else place_of(rows, key)
+        for place, key in zip(places, keys, strict=True)
+    ]
+
+
+def _firsts_of(rows: bytes) -> NDArray[np.uint64]:
+    """The first 8 bytes of each key as a number."""
+    return np.frombuffer(rows, ">u8")[:: ROW_BYTES // 8].astype(np.uint64)
 
 
 def each_row(rows: bytes) -> Iterator[bytes]:
@@ -207,7 +228,7 @@ def _rows(data: bytes, num_rows: int) -> bytes:
 
 def _rises(rows: bytes) -> bool:
     """Whether each key is above the one before it already by its first 8 bytes, as those of hashes are."""
-    firsts_N = np.frombuffer(rows, ">u8")[:: ROW_BYTES // 8].astype(np.uint64)
+    firsts_N = _firsts_of(rows)
     return bool((firsts_N[1:] > firsts_N[:-1]).all())
 
 

@@ -37,7 +37,7 @@ from terrazzo_mask_storage.domain.tree_nodes import (
     each_row,
     entry_of,
     key_of,
-    place_of,
+    places_of,
     row_of,
     rows_apart,
 )
@@ -168,9 +168,9 @@ def find_many(
 def _rows_of(cell: Cell, keys: Sequence[tuple[bytes, None]], load: Load) -> Iterator[bytes]:
     load.fill([cell])
     if cell.children is None:
-        for key, _ in keys:
-            start = place_of(cell.rows, key) * ROW_BYTES
-            row = cell.rows[start : start + ROW_BYTES]
+        places = places_of(cell.rows, [key for key, _ in keys])
+        for (key, _), place in zip(keys, places, strict=True):
+            row = cell.rows[place * ROW_BYTES : (place + 1) * ROW_BYTES]
             if row[:KEY_BYTES] == key:
                 yield row
         return
