@@ -48,6 +48,7 @@ HEADER_BYTES = HEADER.size + CHECKSUM.size
 PROFILES: tuple[Profile, ...] = ("fast", "small")
 STORED_PROFILES: tuple[StoredProfile, ...] = ("fast", "small", "patch")
 STORED, BORDERS, MODEL, PATCH = range(4)
+UINT8, UINT16 = np.dtype(np.uint8), np.dtype(np.uint16)
 
 
 class Header(NamedTuple):
@@ -208,7 +209,7 @@ def _crc(header: bytes, payload: bytes) -> int:
 
 
 def _dtype(header: Header) -> np.dtype[np.uint8 | np.uint16]:
-    return np.dtype(np.uint8) if header.itemsize == 1 else np.dtype(np.uint16)
+    return UINT8 if header.itemsize == 1 else UINT16
 
 
 def _plain(labels_HW: LabelMap) -> LabelMap:

@@ -23,9 +23,9 @@ Int: TypeAlias = Any
 START_SLOT = 1 << 29
 COUNT_MAX = 127
 SHARE_MIN, SHARE_MAX = 24, 65_512
-# (pixels, fine slots in bits): few for few pixels, so that they are soon made.
-FINE_BITS = ((1 << 12, 12), (1 << 16, 14))
-FINE_BITS_MAX = 16
+# Fine slots in bits, for maps of at most so many pixels: few for few, so that they are soon made.
+STAMP_PX, TILE_PX = 1 << 12, 1 << 16
+FINE_BITS_STAMP, FINE_BITS_TILE, FINE_BITS_MAP = 12, 14, 16
 CODER_BITS = 48
 NUM_ROWS = 8
 PAD = 8
@@ -61,7 +61,9 @@ def new_state(data: Data, num_pixels: int, dtype: np.dtype[Any], *, decoding: bo
     num_values = 256 if dtype.itemsize == 1 else 65536
     control = np.zeros(NUM_REGISTERS, dtype=np.int64)
     control[RANGE] = 1 << CODER_BITS
-    fine_bits = next((bits for pixels_max, bits in FINE_BITS if num_pixels <= pixels_max), FINE_BITS_MAX)
+    fine_bits = (
+        FINE_BITS_MAP if num_pixels > TILE_PX else FINE_BITS_TILE if num_pixels > STAMP_PX else FINE_BITS_STAMP
+    )
     control[DECODING], control[PATCH], control[NUM_VALUES], control[SHIFT] = (
         decoding,
         patch,

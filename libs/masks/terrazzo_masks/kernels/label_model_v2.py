@@ -140,7 +140,7 @@ def new_value(model: Model) -> Int:
 @lean
 def symbol(model: Model, west: Int, other: Int) -> Int:
     """A value that no neighbour predicts: new, or one of those met so far by its place among them."""
-    control, table, data = model
+    control, table, _ = model
     num_known = control[state.NUM_KNOWN]
     if decide(model, state.NOVEL, state.NOVEL_SET, min(num_known, 40) << 1, 0, west << 1, min(num_known, 40) << 1):
         return new_value(model)
