@@ -248,6 +248,24 @@ def test_what_is_not_stored_or_damaged_is_said_and_not_a_crash(world: World) -> 
             PartsReader(store, PackCache(deps.blobs), ORG).node(digest)
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_of_a_chain_of_patches_the_one_that_is_damaged_is_named(world: World, place: int) -> None:
+    deps, rng = deps_of(world), np.random.default_rng(0)
+    versions, digests = [rng.bytes(3_000)], list[str]()
+    versions += [versions[0][:at] + rng.bytes(64) + versions[0][at + 64 :] for at in (100, 2_000)]
+    for data in versions:
+        digests += stored(world, (data, digests[-1] if digests else None))
+    with deps.uow.read() as store:
+        read = PartsReader(store, PackCache(deps.blobs), ORG)
+        assert [read.part(digest).depth for digest in digests] == [0, 1, 2]
+        assert read.node(digests[-1]) == versions[-1]
+        part = read.part(digests[place])
+        damage(deps.blobs, part.pack, part.offset + part.size_bytes // 2)
+        again = PartsReader(store, PackCache(deps.blobs), ORG)
+        with pytest.raises(StorageDamaged, match=digests[place]):
+            again.node(digests[-1])
+
+
 def queries_of(world: World, action: Any) -> int:
     """How many statements `action()` sends to the database."""
     seen: list[str] = []
