@@ -122,6 +122,37 @@ def test_boundary_f_is_that_of_the_reference_definition(pair: Any, tolerance: fl
         np.testing.assert_allclose(score, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("tolerance", [3, 31, 33, 64, 150, 700])
+def test_boundary_f_reaches_over_many_columns_and_rows(tolerance: int) -> None:
+    """Sparse contours in a map of several words of 64 columns, met near the edge of the tolerance."""
+    rng = np.random.default_rng(tolerance)
+    for shape in ((150, 421), (421, 150), (1, 300), (300, 1)):
+        truth_HW, pred_HW = np.ones(shape, np.uint8), np.ones(shape, np.uint8)
+        for labels_HW in (truth_HW, pred_HW):
+            for class_id in (1, 2, 2, 255, 255, 255):
+                labels_HW[rng.integers(0, shape[0]), rng.integers(0, shape[1])] = class_id
+        scores = boundary_f(truth_HW, pred_HW, IDS, tolerance)
+        expected = [
+            reference_f(truth_HW == k, pred_HW == k, tolerance)
+            if (truth_HW == k).any() or (pred_HW == k).any()
+            else np.nan
+            for k in IDS
+        ]
+        np.testing.assert_allclose(scores, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("width", [2100, 2047, 4100])
+def test_boundary_iou_of_long_rows_is_that_of_the_reference_definition(width: int) -> None:
+    """Bands of more words than the bytes of one sum can count."""
+    truth_HW = np.ones((12, width), np.uint8)
+    truth_HW[:, 5:13] = 2
+    pred_HW = truth_HW.copy()
+    pred_HW[:3, 1000:1003] = 2
+    for class_id, score in zip([1, 2], boundary_iou(truth_HW, pred_HW, [1, 2], 0.002), strict=True):
+        truth, pred = (reference_band(m == class_id, 0.002) for m in (truth_HW, pred_HW))
+        assert score == np.count_nonzero(truth & pred) / np.count_nonzero(truth | pred)
+
+
 def test_boundary_f_of_a_shift_is_whole_within_the_tolerance_and_falls_beyond() -> None:
     truth_HW = np.ones((60, 80), np.uint8)
     truth_HW[20:40, 20:50] = 2

@@ -98,38 +98,31 @@ def sum_of_bytes(word: np.uint64) -> int:
 
 @lean
 def count_both(
-    truth_band_W: NDArray[np.uint8],
-    pred_band_W: NDArray[np.uint8],
-    truth_words: NDArray[np.uint64],
-    pred_words: NDArray[np.uint64],
-    first: int,
-    end: int,
+    truth_words: NDArray[np.uint64], pred_words: NDArray[np.uint64], first: int, end: int
 ) -> tuple[int, int, int]:
-    """(columns from `first` to `end` in the first band, in the second, in both); 8 columns at a time.
-
-    The words are views of the bands."""
+    """(columns from `first` to `end` in the first band, in the second, in both); 8 columns at a time."""
     num_true, num_pred, num_both = 0, 0, 0
-    head = min(end, (first + 7) >> 3 << 3)
-    word, words_end = head >> 3, end >> 3
-    for x in range(first, head):
-        num_true += truth_band_W[x]
-        num_pred += pred_band_W[x]
-        num_both += truth_band_W[x] & pred_band_W[x]
-    while word < words_end:
-        until = min(words_end, word + 255)  # each byte of a sum of 255 words is below 256
+    word, word_last = first >> 3, (end - 1) >> 3
+    mask = ~np.uint64(0) << np.uint64(8 * (first & 7))  # of the first word the columns from `first` on
+    to_end = ~np.uint64(0) >> np.uint64(8 * (7 - ((end - 1) & 7)))
+    while word <= word_last:
+        until = min(word_last, word + 254)  # each byte of a sum of 255 words is below 256
         sum_true, sum_pred, sum_both = np.uint64(0), np.uint64(0), np.uint64(0)
-        for i in range(word, until):
-            sum_true += truth_words[i]
-            sum_pred += pred_words[i]
-            sum_both += truth_words[i] & pred_words[i]
-        num_true += sum_of_bytes(sum_true)
-        num_pred += sum_of_bytes(sum_pred)
-        num_both += sum_of_bytes(sum_both)
-        word = until
-    for x in range(max(head, words_end << 3), end):
-        num_true += truth_band_W[x]
-        num_pred += pred_band_W[x]
-        num_both += truth_band_W[x] & pred_band_W[x]
+        if word < until:
+            truth, pred = truth_words[word] & mask, pred_words[word] & mask
+            sum_true, sum_pred, sum_both = truth, pred, truth & pred
+            mask = ~np.uint64(0)
+            for i in range(word + 1, until):
+                sum_true += truth_words[i]
+                sum_pred += pred_words[i]
+                sum_both += truth_words[i] & pred_words[i]
+        last_mask = mask & to_end if until == word_last else mask
+        truth, pred = truth_words[until] & last_mask, pred_words[until] & last_mask
+        num_true += sum_of_bytes(sum_true + truth)
+        num_pred += sum_of_bytes(sum_pred + pred)
+        num_both += sum_of_bytes(sum_both + (truth & pred))
+        mask = ~np.uint64(0)
+        word = until + 1
     return num_true, num_pred, num_both
 
 
@@ -177,9 +170,7 @@ def count_bands(
             other_until = pred_start_R[other + 1] if other + 1 < other_end else width
             until = min(run_until, other_until)
             place, other_place = truth_place_R[run], pred_place_R[other]
-            num_true, num_pred, num_both = count_both(
-                truth_band_W8, pred_band_W8, truth_words, pred_words, x, until
-            )
+            num_true, num_pred, num_both = count_both(truth_words, pred_words, x, until)
             counts_K3[place, 0] += num_true
             counts_K3[other_place, 1] += num_pred
             if place == other_place:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from terrazzo_masks.native import kernel, lean
 
-BLOCK = 2048  # words
+BLOCK = 256  # words: what two maps have of them, and their lists, stay in the nearest cache
 FEW_SHIFT = 5
 FEW_IDS = 1 << FEW_SHIFT  # their pairs' counts lie side by side, near enough to each other for eight tables
+ABOVE_FEW = np.uint64(0xE0E0E0E0E0E0E0E0)
 FEW_PAD = 72  # tables a power of two apart would get into each other's way in the cache
 
 
@@ -30,10 +31,13 @@ def count_pairs_in_bytes(
     num_mixed = 0
     for start in range(0, truth_W.size, BLOCK):
         truth_B, pred_B = truth_W[start : start + BLOCK], pred_W[start : start + BLOCK]
-        if 8 * num_mixed < BLOCK or not few_ids(truth_B, pred_B):
+        if 8 * num_mixed < BLOCK:
             num_mixed = count_along_runs(truth_B, pred_B, counts_I)
             continue
         num_same, num_other = split_words(truth_B, pred_B, differs_B, same_B, other_B)
+        if num_same + num_other == 0:
+            num_mixed = count_along_runs(truth_B, pred_B, counts_I)
+            continue
         count_same(truth_B, same_B[:num_same], counts_I)
         count_other(truth_B, pred_B, other_B[:num_other], few_8J)
         num_mixed = num_other
@@ -74,15 +78,6 @@ def count_along_runs(truth_B: NDArray[np.uint64], pred_B: NDArray[np.uint64], co
 
 
 @lean
-def few_ids(truth_B: NDArray[np.uint64], pred_B: NDArray[np.uint64]) -> bool:
-    """All ids of the block are below FEW_IDS."""
-    used = np.uint64(0)
-    for i in range(truth_B.size):
-        used |= truth_B[i] | pred_B[i]
-    return bool(used & np.uint64(0xE0E0E0E0E0E0E0E0) == np.uint64(0))
-
-
-@lean
 def split_words(
     truth_B: NDArray[np.uint64],
     pred_B: NDArray[np.uint64],
@@ -90,9 +85,15 @@ def split_words(
     same_B: NDArray[np.uint32],
     other_B: NDArray[np.uint32],
 ) -> tuple[int, int]:
-    """List the words in which the maps agree, and the others: (how many agree, how many others)."""
+    """List the words in which the maps agree, and the others: (how many agree, how many others).
+
+    Lists none of them, (0, 0), if an id of the block is not below FEW_IDS."""
+    used = np.uint64(0)
     for i in range(truth_B.size):
         differs_B[i] = truth_B[i] != pred_B[i]
+        used |= truth_B[i] | pred_B[i]
+    if used & ABOVE_FEW != np.uint64(0):
+        return 0, 0
     # Counters without a sign: an index of that kind is never taken from the end.
     num_same, num_other = np.uint64(0), np.uint64(0)
     for i in range(truth_B.size):
