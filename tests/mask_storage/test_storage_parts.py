@@ -252,7 +252,8 @@ def test_what_is_not_stored_or_damaged_is_said_and_not_a_crash(world: World) -> 
 def test_of_a_chain_of_patches_the_one_that_is_damaged_is_named(world: World, place: int) -> None:
     deps, rng = deps_of(world), np.random.default_rng(0)
     versions, digests = [rng.bytes(3_000)], list[str]()
-    versions += [versions[0][:at] + rng.bytes(64) + versions[0][at + 64 :] for at in (100, 2_000)]
+    for at in (100, 2_000):
+        versions.append(versions[-1][:at] + rng.bytes(64) + versions[-1][at + 64 :])
     for data in versions:
         digests += stored(world, (data, digests[-1] if digests else None))
     with deps.uow.read() as store:
