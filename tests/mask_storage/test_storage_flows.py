@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from terrazzo_mask_storage.domain.packed import (
     pack_counts,
     pack_flow,
@@ -66,3 +68,17 @@ def test_numbers_counts_and_flows_come_back_as_they_were() -> None:
     flow = {(5, 0): 1, (5, 9): 2, (0, 5): 300}
     assert unpack_flow(pack_flow(flow)) == flow
     assert len(pack_flow(flow)) == 10
+
+
+def test_all_masks_of_an_organisation_come_in_pages(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Scope("org_test0001", "prj_other001")
+    rows = [stored(world, seed) for seed in range(5)]
+    with world.service.uow.begin() as tx:
+        tx.store.add_masks(other, rows[:3])
+    monkeypatch.setattr("terrazzo_mask_storage.adapters.audit_store._PAGE", 2)
+    with world.service.uow.read() as store:
+        pages = list(store.all_masks("org_test0001"))
+        assert list(store.all_masks("org_other001")) == []
+    assert [len(page) for page in pages] == [2, 1, 2, 2, 1]
+    expected = {(other.project_id, row.mask_id) for row in rows[:3]} | {(PROJECT, row.mask_id) for row in rows}
+    assert {found for page in pages for found in page} == expected

@@ -34,34 +34,33 @@ class AuditStore(Statements):
 
     def all_masks(self, organisation_id: str) -> Iterator[list[tuple[str, str]]]:
         """(project, mask id) of every mask, a page at a time."""
-        owners, masks, parts = tables.owners, tables.masks, tables.parts
-        joined = owners.join(masks, masks.c.owner == owners.c.owner)
-        joined = joined.join(parts, parts.c.part_id == masks.c.part_id)
-        query = sa.select(owners.c.project_id, parts.c.digest).select_from(joined)
-        yield from self._pages(organisation_id, query, owners, (masks.c.owner, masks.c.part_id))
+        owners, masks, parts = tables.owners.c, tables.masks.c, tables.parts.c
+        named = sa.select(owners.owner, owners.project_id).where(owners.organisation_id == organisation_id)
+        for owner, project_id in self._connection.execute(named.order_by(owners.project_id)).all():
+            query = (
+                sa.select(parts.digest, masks.part_id)
+                .join_from(tables.masks, tables.parts, parts.part_id == masks.part_id)
+                .where(masks.owner == owner)
+                .order_by(masks.part_id)
+                .limit(_PAGE)
+            )
+            rows = self._connection.execute(query).all()
+            while rows:
+                yield [(project_id, row.digest) for row in rows]
+                rows = self._connection.execute(query.where(masks.part_id > rows[-1].part_id)).all()
 
     def all_images(self, organisation_id: str) -> Iterator[list[tuple[str, str]]]:
         """(project, image hash) of every image, a page at a time."""
         c = tables.images.c
-        query = sa.select(c.project_id, c.image_hash)
-        yield from self._pages(organisation_id, query, tables.images, (c.project_id, c.image_hash))
-
-    def _pages(
-        self,
-        organisation_id: str,
-        query: sa.Select[Any],
-        owned: sa.Table,
-        by: tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]],
-    ) -> Iterator[list[tuple[str, str]]]:
-        """(project, id) of what `query` finds, by two columns that are a key."""
-        first, second = by
-        query = query.add_columns(*by).where(owned.c.organisation_id == organisation_id)
-        query = query.order_by(*by).limit(_PAGE)
+        query = sa.select(c.project_id, c.image_hash).where(c.organisation_id == organisation_id)
+        query = query.order_by(c.project_id, c.image_hash).limit(_PAGE)
         rows = self._connection.execute(query).all()
         while rows:
-            yield [(row[0], row[1]) for row in rows]
-            last_first, last_second = rows[-1][2:]
-            behind = sa.or_(first > last_first, sa.and_(first == last_first, second > last_second))
+            yield [(row.project_id, row.image_hash) for row in rows]
+            last_project, last = rows[-1]
+            behind = sa.or_(
+                c.project_id > last_project, sa.and_(c.project_id == last_project, c.image_hash > last)
+            )
             rows = self._connection.execute(query.where(behind)).all()
 
     def all_commits(self, organisation_id: str) -> list[tuple[str, str, str, tuple[str, ...]]]:
