@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from system_harness import Harness
 
 from terrazzo_client import TerrazzoClient
-from terrazzo_runtime.clock import FakeClock
-from terrazzo_runtime.service import Ports
 
-from .test_crash import ONTOLOGY, Fuse, FusedBlobs, FusedBus, FusedDatabase, npy
+from .test_crash import ONTOLOGY, npy
 
-SERVICES = ("task", "mask_storage", "qa")
 BASE = np.ones((64, 64), np.uint8)
 
 
@@ -32,18 +25,6 @@ def painted(y: int, x: int, class_id: int) -> NDArray[np.uint8]:
 
 
 OURS, THEIRS = painted(4, 4, 2), painted(16, 16, 0)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A project with one labelled image, painted differently on two branches, and a person to judge."""
-
-    folder: Path
-    clock: FakeClock
-    project_id: str
-    sample_id: str
-    admin_key: str
-    judge_key: str
 
 
 def prepare(harness: Harness) -> tuple[str, str, str, str]:
@@ -156,117 +137,3 @@ def test_whose_work_is_on_a_side_does_not_judge_it(harness_factory: Callable[...
             assert painter.tasks.lease(project_id) is None
         with harness.client(admin.keys.create(name="judge", role="reviewer").key) as judge:
             assert judge.tasks.lease(project_id) is not None
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    folder, clock = tmp_path_factory.mktemp("prepared") / "data", FakeClock()
-    harness = Harness(folder, SERVICES, clock)
-    found = prepare(harness)
-    harness.close()
-    return Prepared(folder, clock, *found)
-
-
-class Run:
-    """Merge, wait, lease, submit, wait: each step is sent until it is answered; the process may die once."""
-
-    def __init__(self, prepared: Prepared, folder: Path, fuse: Fuse) -> None:
-        self.prepared, self.folder, self.fuse = prepared, folder, fuse
-        self.harness: Harness | None = None
-        self.num_starts = 0
-
-    def whole(self) -> tuple[Any, ...]:
-        shutil.copytree(self.prepared.folder, self.folder)
-        self._insist(lambda: self._admin().datasets.merge(self.prepared.project_id, "side", idempotency_key="m"))
-        self._insist(self._drain)
-        self._insist(self._judge)
-        self._insist(self._drain)
-        outcome: tuple[Any, ...] = self._insist(self._look)
-        assert self.harness is not None
-        self.harness.close()
-        return outcome
-
-    def _insist(self, step: Callable[[], Any]) -> Any:
-        while True:
-            try:
-                if self.harness is None:
-                    self._start()
-                answer = step()
-                if not self.fuse.blown:
-                    return answer
-            except BaseException:
-                if not self.fuse.blown:
-                    raise
-            if self.harness is not None:
-                self.harness.close()
-            self.harness, self.fuse = None, Fuse(None)
-
-    def _start(self) -> None:
-        self.num_starts += 1
-        self.harness = Harness(self.folder, SERVICES, self.prepared.clock, wrap=self._fused)
-
-    def _fused(self, _name: str, ports: Ports) -> Ports:
-        return replace(
-            ports,
-            database=FusedDatabase(ports.database, self.fuse),  # type: ignore[arg-type]
-            blobs=FusedBlobs(ports.blobs, self.fuse),  # type: ignore[arg-type]
-            bus=FusedBus(ports.bus, self.fuse),
-        )
-
-    def _admin(self) -> TerrazzoClient:
-        assert self.harness is not None
-        return self.harness.client(self.prepared.admin_key)
-
-    def _drain(self) -> None:
-        assert self.harness is not None
-        self.harness.drain()
-
-    def _judge(self) -> None:
-        assert self.harness is not None
-        project_id = self.prepared.project_id
-        with self.harness.client(self.prepared.judge_key) as judge:
-            lease = judge.tasks.lease(project_id, idempotency_key="l")
-            assert lease is not None
-            mask_id = judge.masks.put(project_id, npy(np.full((64, 64), 2, np.uint8)), idempotency_key="p").mask_id
-            judge.tasks.submit(
-                lease.task.task_id,
-                lease_id=lease.lease_id,
-                mask_id=mask_id,
-                seconds_spent=9.0,
-                idempotency_key="s",
-            )
-
-    def _look(self) -> tuple[Any, ...]:
-        project_id = self.prepared.project_id
-        with self._admin() as admin:
-            [merge] = admin.datasets.merges(project_id)
-            return (
-                merge.state,
-                merge.num_resolved,
-                admin.datasets.show(project_id).tree_id,
-                len(list(admin.datasets.log(project_id))),
-                [t.state for t in admin.tasks.list(project_id)],
-                [s.state for s in admin.submissions.list(project_id)],
-                [a.state for a in admin.adjudications.list(project_id)],
-            )
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_process_killed_at_any_port_call_merges_once_and_asks_once(prepared: Prepared, tmp_path: Path) -> None:
-    def run_to(limit: int | None) -> tuple[tuple[Any, ...], int, int]:
-        fuse = Fuse(limit)
-        run = Run(prepared, tmp_path / "run", fuse)
-        outcome = run.whole()
-        shutil.rmtree(tmp_path / "run")
-        return outcome, fuse.count, run.num_starts
-
-    expected, num_points, _ = run_to(None)
-    assert expected[:2] == ("merged", 1)
-    assert expected[3:] == (4, ["accepted"], ["accepted"], ["decided"])
-    assert num_points > 50
-    # All of them take half an hour; every eighth still meets each kind of call in each service.
-    for limit in range(1, num_points + 1, 8):
-        outcome, _, num_starts = run_to(limit)
-        assert num_starts == 2, f"point {limit} was not reached"
-        assert outcome == expected, f"killed at point {limit} of {num_points}"
