@@ -122,8 +122,7 @@ class LabelFolder:
         for _, files in frames(body):
             for _, data, (sample_id, _mask_id) in files:
                 name = come[sample_id]
-                state.samples[name] = sample_id
-                state.stats[name] = _write(f"{self._folder}/{name}", data)
+                state.note(name, sample_id, _write(f"{self._folder}/{name}", data))
         state.commit_id, state.masks = commit_id, {}
         save(self._folder, state)
         return CheckedOut(commit_id, len(come), len(gone))
@@ -200,7 +199,7 @@ class LabelFolder:
         report = self._datasets.put_labels(self._project_id, frame(files), branch=branch)
         for name, stat, sample_id, mask_id in zip(names, stats, report.sample_ids, report.mask_ids, strict=True):
             if sample_id is not None:
-                state.samples[name], state.stats[name] = sample_id, stat
+                state.note(name, sample_id, stat)
                 state.masks[sample_id] = mask_id
         if report.skipped:
             name_of = {sent: name for (sent, _, _), name in zip(files, names, strict=True)}
