@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -24,7 +24,10 @@ from terrazzo_qa.domain.records import (
     Vote,
 )
 
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+R = TypeVar("R", bound="DataclassInstance")
 
 
 class SqlStore:
@@ -262,7 +265,7 @@ def _columns(record: Any) -> dict[str, Any]:
 
 def _read(record: type[R], row: sa.RowMapping) -> R:
     """A record from its row."""
-    names = {field.name for field in fields(record)}  # type: ignore[arg-type]  # every record is a dataclass
+    names = {field.name for field in fields(record)}
     values = {name: row[name] for name in names if name in row}
     if "sample" in names:
         values["sample"] = Sample(row["sample_id"], row["image_hash"], row["height"], row["width"])

@@ -22,7 +22,7 @@ from terrazzo_qa.handlers import projects
 from terrazzo_runtime.http import Caller, RequestOnce, problems
 from terrazzo_schema.errors import NotFound
 from terrazzo_schema.rest.base import Page
-from terrazzo_schema.rest.qa import CheckSettingsUpdate, CheckSettingsView, CheckView
+from terrazzo_schema.rest.qa import CheckSettingsUpdate, CheckSettingsView, CheckView, FindingView
 
 router = APIRouter(prefix="/v1/checks", tags=["checks"])
 
@@ -96,12 +96,12 @@ def _view(row: Submission) -> CheckView:
         mask_id=row.mask_id,
         annotator_id=row.annotator_id,
         passed=row.passed,
-        findings=[_finding(finding) for finding in row.findings],  # type: ignore[misc]
+        findings=[_finding(finding) for finding in row.findings],
         created_at=row.created_at,
     )
 
 
-def _finding(finding: FindingDict) -> dict[str, Any]:
+def _finding(finding: FindingDict) -> FindingView:
     box = finding["box"]
     named = None if box is None else dict(zip(("y", "x", "height", "width"), box, strict=True))
-    return {**finding, "box": named}
+    return FindingView.model_validate({**finding, "box": named})

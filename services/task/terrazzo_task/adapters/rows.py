@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
 from terrazzo_task.domain.projects import Batch, ClassShare, Sample
 from terrazzo_task.domain.work import Region, Submission, Task
 
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+R = TypeVar("R", bound="DataclassInstance")
 
 
 def record(kind: type[R], row: sa.Row[Any]) -> R:
     """The record of a row. Lists kept as JSON become tuples; columns that the record lacks are left out."""
     values = row._mapping
-    return kind(**{f.name: _out(kind, f.name, values[f.name]) for f in fields(kind)})  # type: ignore[arg-type]
+    return kind(**{f.name: _out(kind, f.name, values[f.name]) for f in fields(kind)})
 
 
 def columns(item: Any) -> dict[str, Any]:
