@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from terrazzo_mask_storage.adapters import tables
-from terrazzo_mask_storage.adapters.columns import Digest, sample_key
+from terrazzo_mask_storage.adapters.columns import Digest, sample_key, sample_of_key
 from terrazzo_mask_storage.adapters.statements import Statements
 from terrazzo_mask_storage.domain.blame import SOURCES, Origin
 from terrazzo_mask_storage.domain.packed import pack_counts, pack_flow, unpack_counts, unpack_flow
@@ -34,6 +34,7 @@ ON CONFLICT DO NOTHING"""
 _STAGE = """
 INSERT INTO staged (owner, branch, sample_id, mask_id) VALUES (?, ?, ?, ?)
 ON CONFLICT (owner, branch, sample_id) DO UPDATE SET mask_id = excluded.mask_id"""
+_STAGED = "SELECT sample_id, mask_id FROM staged WHERE owner = ? AND branch = ? ORDER BY sample_id"
 _UNSTAGE = "DELETE FROM staged WHERE owner = ? AND branch = ? AND sample_id = ?"
 _ID_BYTES = 32
 
@@ -154,11 +155,9 @@ class MasksStore(Statements):
     # working sets
 
     def staged(self, scope: Scope, branch: str) -> dict[str, str | None]:
-        c = tables.staged.c
-        query = sa.select(c.sample_id, c.mask_id).where(
-            c.owner == self._owner(scope.organisation_id, scope.project_id), c.branch == branch
-        )
-        return dict(sorted(self._connection.execute(query).all()))
+        asked = (self._owner(scope.organisation_id, scope.project_id), branch)
+        rows = self._connection.exec_driver_sql(self._sql(_STAGED), asked).all()
+        return dict(sorted((sample_of_key(key), None if mask is None else mask.hex()) for key, mask in rows))
 
     def stage(self, scope: Scope, branch: str, items: Mapping[str, str | None]) -> None:
         project = self._owner_for_change(scope.organisation_id, scope.project_id)
