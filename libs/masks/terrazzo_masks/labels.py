@@ -17,6 +17,7 @@ BoolMap: TypeAlias = NDArray[np.bool_]
 
 UNLABELLED = 0
 CLASS_ID_MAX = 65534
+_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
 
 
 def require_labels(array: NDArray[Any], name: str = "label map") -> LabelMap:
@@ -27,7 +28,7 @@ def require_labels(array: NDArray[Any], name: str = "label map") -> LabelMap:
     if not isinstance(array, np.ndarray) or array.ndim != 2:
         shape = getattr(array, "shape", type(array).__name__)
         raise UnsupportedMask(f"{name} has shape {shape}: a label map has two axes (H, W)")
-    if array.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
+    if array.dtype not in _DTYPES:
         raise UnsupportedMask(f"{name} has dtype {array.dtype}: a label map is uint8 or uint16")
     if array.size == 0:
         raise UnsupportedMask(f"{name} has shape {array.shape}: a label map has at least one pixel")
