@@ -33,6 +33,7 @@ from benchmarks.harness import REPEATS, Bench, Figure, faster, limit, smaller
 from benchmarks.label_world import SCOPE, LabelWorld
 from benchmarks.material import folder as real_maps
 from benchmarks.material import scenes
+from terrazzo.composition import settle_memory
 from terrazzo_client.label_folder import LabelFolder
 from terrazzo_masks import native
 from terrazzo_schema.ids import content_hash
@@ -43,7 +44,8 @@ _QUIET = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null", "D
 
 
 def run(bench: Bench) -> list[Figure]:
-    native.warm()  # as a service does when it starts
+    native.warm()
+    settle_memory()  # both as a system does when it starts
     num_files, num_samples = (1_000, 20_000) if bench.quick else (NUM_FILES, 1_000_000)
     with tempfile.TemporaryDirectory(prefix="terrazzo-versions-") as name:
         root = Path(name)

@@ -42,7 +42,7 @@ from terrazzo_schema.events import MergeClosed, MergeOpened
 from terrazzo_schema.ids import new_id
 from terrazzo_schema.rest.merges import MergeCreate, MergeView
 
-TRIES = 5
+TRIES = 8
 V = TypeVar("V", bound=BaseModel)
 
 
