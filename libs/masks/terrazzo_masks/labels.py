@@ -80,10 +80,12 @@ def class_pixels(labels_HW: LabelMap) -> tuple[NDArray[np.int32], NDArray[np.int
 def as_words(labels_HW: LabelMap, dtype: np.dtype[Any]) -> tuple[NDArray[np.uint64], NDArray[Any]]:
     """The pixels in row-major order as 64-bit words of `dtype`, and those left over; views where they can be."""
     flat: NDArray[Any] = np.ascontiguousarray(labels_HW, dtype=dtype).reshape(-1)
-    if flat.__array_interface__["data"][0] % 8 or not flat.flags.writeable:
-        flat = flat.copy()  # a word begins where the machine reads one; kernels are compiled for writable arrays
     num_in_words = flat.size & (-8 // dtype.itemsize)
-    return flat[:num_in_words].view(np.uint64), flat[num_in_words:]
+    words_W = flat[:num_in_words].view(np.uint64)
+    if not words_W.flags.aligned or not words_W.flags.writeable:
+        flat = flat.copy()  # a word begins where the machine reads one; kernels are compiled for writable arrays
+        words_W = flat[:num_in_words].view(np.uint64)
+    return words_W, flat[num_in_words:]
 
 
 def index_table(class_ids: Sequence[int], absent: int) -> NDArray[np.int64]:

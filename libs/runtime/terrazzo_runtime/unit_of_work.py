@@ -25,7 +25,7 @@ from terrazzo_runtime.database import Database
 from terrazzo_runtime.tables import RuntimeTables
 from terrazzo_schema.errors import IdempotencyKeyReused, StorageFull
 from terrazzo_schema.events import Event, topic_of, wrap
-from terrazzo_schema.ids import new_id
+from terrazzo_schema.ids import new_ids
 
 S = TypeVar("S")
 V = TypeVar("V", bound=BaseModel)
@@ -77,34 +77,29 @@ class Tx(Generic[S]):
         self, messages: Sequence[tuple[Message, str]], *, organisation_id: str, project_id: str
     ) -> list[str]:
         """As `publish`, of several (message, key) in one statement. Returns the events' ids."""
-        now = self._uow.clock.now()
-        events = [
-            Event(
-                id=new_id("evt"),
-                source=self._uow.service,
-                time=now,
-                organisation_id=organisation_id,
-                project_id=project_id,
-                key=key,
-                causation_id=self._cause.id if self._cause else (self._once.key if self._once else ""),
-                trace_id=self._cause.trace_id if self._cause else trace_id.get(),
-                message=message,
-            )
-            for message, key in messages
+        if not messages:
+            return []
+        uow, cause, once = self._uow, self._cause, self._once
+        now, topic = uow.clock.now(), topic_of(uow.service)
+        causation_id = cause.id if cause else (once.key if once else "")
+        trace = cause.trace_id if cause else trace_id.get()
+        ids = new_ids("evt", len(messages))
+        # Values apart from the statement: it is then compiled once, and not per event.
+        rows = [
+            {
+                "id": event_id,
+                "topic": topic,
+                "key": f"{project_id}/{key}",
+                "value": wrap(
+                    Event(
+                        event_id, uow.service, now, organisation_id, project_id, key, causation_id, trace, message
+                    )
+                ),
+            }
+            for event_id, (message, key) in zip(ids, messages, strict=True)
         ]
-        if events:
-            # Values apart from the statement: it is then compiled once, and not per event.
-            rows = [
-                {
-                    "id": event.id,
-                    "topic": topic_of(event.source),
-                    "key": f"{project_id}/{event.key}",
-                    "value": wrap(event),
-                }
-                for event in events
-            ]
-            self.connection.execute(self._uow.tables.outbox.insert(), rows)
-        return [event.id for event in events]
+        self.connection.execute(uow.tables.outbox.insert(), rows)
+        return ids
 
     def remember(self, answer: BaseModel) -> None:
         """Keep the answer to this request, so that its retry gets the same one."""

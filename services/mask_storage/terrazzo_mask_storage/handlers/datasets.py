@@ -41,13 +41,27 @@ def stage(tx: Tx[Store], deps: Deps, scope: Scope, command: StageCreate) -> Stat
 
 
 def stage_items(tx: Tx[Store], deps: Deps, scope: Scope, branch: str, items: Mapping[str, str | None]) -> None:
-    """Stage `items` (sample id -> mask id, None removes). What the branch's head says already is not staged."""
+    """Stage `items` (sample id -> mask id, None removes). What the branch's head says already is not staged.
+
+    Raises Unprocessable for a sample or a mask that is not there, or a mask of another size than its image.
+    """
     _refuse_misfits(tx.store, scope, items)
     base = base_of(tx.store, scope, branch)
     committed: dict[str, TreeEntry] = {}
     if base is not None:
         read = reader(tx.store, deps.packs, scope.organisation_id)
         committed = versions.find_many(base.tree_id, items, read.node, read.prefetch)
+    stage_fitting(tx, scope, branch, items, committed)
+
+
+def stage_fitting(
+    tx: Tx[Store],
+    scope: Scope,
+    branch: str,
+    items: Mapping[str, str | None],
+    committed: Mapping[str, TreeEntry],
+) -> None:
+    """As `stage_items`, of masks that fit their images; `committed`: what the branch's head says of them."""
     changed = {s: mask_id for s, mask_id in items.items() if mask_id != _mask_of(committed.get(s))}
     tx.store.unstage(scope, branch, items.keys() - changed.keys())
     tx.store.stage(scope, branch, changed)

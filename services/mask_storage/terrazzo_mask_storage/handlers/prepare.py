@@ -150,11 +150,15 @@ class Batch:
         """What changed between two masks of one shape; None where there is no such base."""
         if old is None or (old.height, old.width) != (new.height, new.width):
             return None
+        if old.data == new.data:
+            return {}
         if old.root.level > 0 or old.tile_px != new.tile_px:
             return diff_manifests(old, new, self.parts).flow
         # As that does, but the tiles are at hand, and were checked or made just now.
         changes = []
-        for child in np.flatnonzero(new.root.differs_from(old.root)).tolist():
+        single = new.root.num_children == 1
+        differing = [0] if single else np.flatnonzero(new.root.differs_from(old.root)).tolist()
+        for child in differing:
             box = new.root.box_of(child)
             before, after = int(old.root.uniform_N[child]), int(new.root.uniform_N[child])
             if before != MIXED and after != MIXED:

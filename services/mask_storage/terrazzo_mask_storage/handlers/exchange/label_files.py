@@ -9,7 +9,7 @@ from posixpath import splitext
 from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.blame import Origin
 from terrazzo_mask_storage.domain.versions import TreeEntry
-from terrazzo_mask_storage.handlers.datasets import stage_items
+from terrazzo_mask_storage.handlers.datasets import stage_fitting, stage_items
 from terrazzo_mask_storage.handlers.deps import Deps
 from terrazzo_mask_storage.handlers.parts import reader
 from terrazzo_mask_storage.handlers.prepare import PreparedMask, add_all, prepare_many
@@ -49,6 +49,7 @@ def put_labels(deps: Deps, scope: Scope, branch: str, data: bytes, caller: Princ
         if base is not None:
             read = reader(store, deps.packs, scope.organisation_id)
             known = versions.find_many(base.tree_id, wanted, read.node, read.prefetch)
+    head = None if base is None else base.commit_id
     taken: list[str | None] = list(sample_ids)
     places: list[int] = []
 
@@ -83,8 +84,16 @@ def put_labels(deps: Deps, scope: Scope, branch: str, data: bytes, caller: Princ
     if items:
         with deps.uow.begin() as tx:
             add_all(tx.store, scope, rows)
-            stage_items(tx, deps, scope, branch, items)
+            if _head_of(tx.store, scope, branch) == head:
+                stage_fitting(tx, scope, branch, items, known)
+            else:
+                stage_items(tx, deps, scope, branch, items)
     return LabelsReport(sample_ids=taken, mask_ids=masks, skipped=skipped)
+
+
+def _head_of(store: Store, scope: Scope, branch: str) -> str | None:
+    base = base_of(store, scope, branch)
+    return None if base is None else base.commit_id
 
 
 def _samples_of(store: Store, scope: Scope, names: Sequence[str], skipped: list[SkippedFile]) -> list[str | None]:
