@@ -46,12 +46,18 @@ class Bench:
 
 
 def medians(*calls: Callable[[], Any], repeats: int = REPEATS, warm_up: bool = True) -> list[float]:
-    """Median seconds of each call. They take turns, so that a slow moment of the machine meets all of them."""
+    """Median seconds of each call. They take turns, so that a slow moment of the machine meets all of them.
+
+    Calls that are over soon are made more often: up to five times as many, while all of it stays under a second.
+    """
     if warm_up:
         for call in calls:
             call()
     seconds: list[list[float]] = [[] for _ in calls]
-    for _ in range(repeats):
+    ends = time.perf_counter() + 1.0
+    for turn in range(5 * repeats):
+        if turn >= repeats and time.perf_counter() > ends:
+            break
         for place, call in enumerate(calls):
             start = time.perf_counter()
             call()

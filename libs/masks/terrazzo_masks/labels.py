@@ -5,6 +5,7 @@ distinct vote tuples, C colour channels.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -91,8 +92,14 @@ def as_words(labels_HW: LabelMap, dtype: np.dtype[Any]) -> tuple[NDArray[np.uint
 def index_table(class_ids: Sequence[int], absent: int) -> NDArray[np.int64]:
     """Table of 65536 entries: class id -> its position in `class_ids`, `absent` for every other id.
 
+    Measures are taken of many maps with one list of classes, so the last tables are kept: not to be written to.
     Raises UnsupportedMask for an id outside 0..65535 or one that is given twice.
     """
+    return _index_table(tuple(class_ids), absent)
+
+
+@lru_cache(maxsize=8)
+def _index_table(class_ids: tuple[int, ...], absent: int) -> NDArray[np.int64]:
     table = np.full(65536, absent, dtype=np.int64)
     for position, class_id in enumerate(class_ids):
         if not 0 <= class_id <= 65535:

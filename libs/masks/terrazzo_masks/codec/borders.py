@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks.codec.room import room
 from terrazzo_masks.errors import CorruptMask
 from terrazzo_masks.labels import LabelMap
+from terrazzo_masks.room import room
 
 STRIP_PX = 1 << 16
 COUNTS = struct.Struct("<II")

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks.codec.room import room, widened
 from terrazzo_masks.codec.state import (
     BUSY,
     CODER_BITS,
@@ -23,6 +22,7 @@ from terrazzo_masks.codec.state import (
 )
 from terrazzo_masks.errors import CorruptMask
 from terrazzo_masks.labels import LabelMap
+from terrazzo_masks.room import room, widened
 
 # Maps are coded in strips of columns, one after the other: memory for a few rows stays bounded.
 STRIP_PX = 1 << 16

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from terrazzo_masks.codec import v2
 from terrazzo_masks.codec.model import decode_model, encode_model
-from terrazzo_masks.codec.room import room, widened
 from terrazzo_masks.errors import CorruptMask
 from terrazzo_masks.labels import LabelMap
+from terrazzo_masks.room import room, widened
 
 MARKER_BYTES = 2
 NUMBER_BYTES_MAX = 5

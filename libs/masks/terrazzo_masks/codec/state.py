@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks.codec.room import room
+from terrazzo_masks.room import room
 
 Control = NDArray[np.int64]
 Table = NDArray[np.int32]

@@ -16,6 +16,7 @@ from terrazzo_masks.labels import (
     require_labels,
 )
 from terrazzo_masks.measures.judging import require_pair
+from terrazzo_masks.room import room
 
 Measured = TypeVar("Measured")
 
@@ -48,12 +49,16 @@ def confusion(
 def _count_pairs(
     truth_HW: LabelMap, pred_HW: LabelMap, class_ids: Sequence[int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pixels by pair of ids, (256, 256), and of larger ids by pair of places, (K+1, K+1): each pixel once."""
+    """Pixels by pair of ids, (256, 256), and of larger ids by pair of places, (K+1, K+1): each pixel once.
+
+    The first is good until this thread counts again.
+    """
     from terrazzo_masks.kernels.pair_counts import count_pairs_in_bytes, count_pairs_in_shorts
 
     num_classes = len(class_ids)
     place_of = index_table(class_ids, absent=num_classes)
-    by_id = np.zeros(65536, np.int64)
+    by_id = room("pairs", 65536, np.int64)
+    by_id.fill(0)
     by_place = np.zeros((num_classes + 1, num_classes + 1), np.int64)
     dtype = np.dtype(np.uint16 if truth_HW.dtype.itemsize + pred_HW.dtype.itemsize > 2 else np.uint8)
     (truth_W, truth_rest), (pred_W, pred_rest) = as_words(truth_HW, dtype), as_words(pred_HW, dtype)

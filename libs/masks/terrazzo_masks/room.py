@@ -1,6 +1,7 @@
 """Arrays to work in, kept by each thread from call to call.
 
-A tile is packed in tens of microseconds: to ask the system for its pages again for every tile would double that.
+A tile is packed, and a pair of maps counted, in tens of microseconds: to ask the system for pages each time would
+double that.
 """
 
 import threading
