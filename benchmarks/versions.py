@@ -373,24 +373,30 @@ def picture(figures: list[Figure], path: Path, num_files: int) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    chart, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), width_ratios=(3, 1.3))
+    colors = {"Terrazzo": "#2a9d8f", "DVC": "#8d6cab", "git": "#e76f51"}
+    chart, (left, right) = plt.subplots(1, 2, figsize=(12, 5), width_ratios=(3, 1.3))
     timed = [figure for figure in figures if figure.unit == "ms"]
     sized = [figure for figure in figures if figure.unit == "bytes"]
-    for axis, rows, scale, label in ((left, timed, 1e-3, "seconds"), (right, sized, 1e-3, "kB added")):
+    for axis, rows, label, form in (
+        (left, timed, "seconds (each step is ten times as many)", "{:.3g} s"),
+        (right, sized, "kB added", "{:,.0f}"),
+    ):
         for place, figure in enumerate(rows):
-            axis.barh(
-                place - 0.2, figure.ours * scale, 0.36, color="#2a9d8f", label="Terrazzo" if not place else None
-            )
-            color = {"DVC": "#8d6cab", "git": "#e76f51"}[figure.peer_name]
-            axis.barh(place + 0.2, figure.peer * scale, 0.36, color=color)
+            for offset, value, name in ((-0.2, figure.ours, "Terrazzo"), (0.2, figure.peer, figure.peer_name)):
+                bar = axis.barh(place + offset, value * 1e-3, 0.36, color=colors[name])
+                axis.bar_label(bar, [form.format(value * 1e-3)], padding=3, fontsize=8)
         names = [
             f"{figure.name.split(' of ' + format(num_files, ','))[0]}\nvs {figure.peer_name}" for figure in rows
         ]
         axis.set_yticks(range(len(rows)), names, fontsize=8)
         axis.invert_yaxis()
         axis.set_xlabel(label)
+        axis.margins(x=0.2)
     left.set_xscale("log")
-    left.legend(loc="lower right", fontsize=8)
+    left.set_xlim(left=0.01)
+    chart.legend(
+        [plt.Rectangle((0, 0), 1, 1, color=color) for color in colors.values()], colors, ncols=3, loc="upper right"
+    )
     chart.suptitle(f"Versions of {num_files:,} label files, 1 % changed by a brush stroke")
     chart.tight_layout()
     chart.savefig(path, dpi=110)
