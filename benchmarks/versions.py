@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 import numpy as np
@@ -328,7 +329,7 @@ def _start_s() -> float:
 def disk_bytes(places: list[Path]) -> tuple[int, int]:
     """(bytes of blocks, bytes of files) below some folders, the folders' own included in the first."""
     stats = [path.lstat() for place in places for path in (place, *place.rglob("*"))]
-    files = [found.st_size for found in stats if not os.path.stat.S_ISDIR(found.st_mode)]  # type: ignore[attr-defined]
+    files = [found.st_size for found in stats if not S_ISDIR(found.st_mode)]
     return sum(found.st_blocks * 512 for found in stats), sum(files)
 
 
@@ -372,6 +373,7 @@ def picture(figures: list[Figure], path: Path, num_files: int) -> None:
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.patches import Patch
 
     colors = {"Terrazzo": "#2a9d8f", "DVC": "#8d6cab", "git": "#e76f51"}
     chart, (left, right) = plt.subplots(1, 2, figsize=(12, 5), width_ratios=(3, 1.3))
@@ -394,9 +396,8 @@ def picture(figures: list[Figure], path: Path, num_files: int) -> None:
         axis.margins(x=0.2)
     left.set_xscale("log")
     left.set_xlim(left=0.01)
-    chart.legend(
-        [plt.Rectangle((0, 0), 1, 1, color=color) for color in colors.values()], colors, ncols=3, loc="upper right"
-    )
+    shown = [Patch(color=color, label=name) for name, color in colors.items()]
+    chart.legend(handles=shown, ncols=3, loc="upper right")
     chart.suptitle(f"Versions of {num_files:,} label files, 1 % changed by a brush stroke")
     chart.tight_layout()
     chart.savefig(path, dpi=110)
