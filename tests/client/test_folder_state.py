@@ -8,7 +8,11 @@ from terrazzo_client.folder_state import STATE, FolderState, load, save
 
 
 def known(state: FolderState) -> tuple[object, ...]:
-    return state.commit_id, state.stats, state.samples, state.masks
+    names, samples, _ = state.columns()
+    rows = {name: (sample_id, state.stat(name)) for name, sample_id in zip(names, samples, strict=True)}
+    assert all(state.sample(name) == sample_id for name, (sample_id, _) in rows.items())
+    assert state.files() == {sample_id: name for name, (sample_id, _) in rows.items()}
+    return state.commit_id, rows, state.masks
 
 
 def filled(folder: Path, num: int = 40) -> FolderState:
@@ -22,9 +26,9 @@ def filled(folder: Path, num: int = 40) -> FolderState:
 
 def test_a_new_folder_knows_nothing_and_an_empty_state_comes_back(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
-    assert known(load(folder)) == (None, {}, {}, {})
+    assert known(load(folder)) == (None, {}, {})
     save(folder, load(folder))
-    assert known(load(folder)) == (None, {}, {}, {})
+    assert known(load(folder)) == (None, {}, {})
 
 
 def test_changes_of_few_files_are_a_line_more_and_of_many_the_whole_anew(tmp_path: Path) -> None:
@@ -57,9 +61,9 @@ def test_a_line_that_a_crash_cut_short_was_not_said_and_none_is_put_behind_it(tm
         assert known(found) == known(before)
         found.note("m2.png", "smp_z", (8, 8))
         save(tmp_path, found)
-        assert load(tmp_path).stats["m2.png"] == (8, 8)
+        assert load(tmp_path).stat("m2.png") == (8, 8)
 
 
 def test_a_state_of_another_layout_is_not_believed(tmp_path: Path) -> None:
     (tmp_path / STATE).write_text('{"commit_id": "c", "files": {"a.png": ["smp", 1, 1]}, "masks": {}}')
-    assert known(load(tmp_path)) == (None, {}, {}, {})
+    assert known(load(tmp_path)) == (None, {}, {})

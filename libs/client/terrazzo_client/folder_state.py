@@ -15,8 +15,6 @@ import json
 import sys
 from array import array
 from base64 import b64decode, b64encode
-from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,29 +25,75 @@ _CHANGED_SHARE = 0.25
 Stat = tuple[int, int]
 
 
-@dataclass
 class FolderState:
-    """`stats`: (size, mtime in ns) of each file, `samples`: whose it is; by file name.
+    """What is known of each file, in columns: a folder may hold very many, and most are as they were.
 
     The files are those of `commit_id`, but for `masks`: sample id -> mask id of files that were added since; None:
     there is no file. `touched` are names that were changed since the last line, and `num_noted` those of the lines
     after the first (None: there is no whole to add lines to).
+
+    `places` maps the name of a file to where its size lies in `numbers`; its time (mtime in ns) is the next.
     """
 
-    commit_id: str | None = None
-    stats: dict[str, Stat] = field(default_factory=dict)
-    samples: dict[str, str] = field(default_factory=dict)
-    masks: dict[str, str | None] = field(default_factory=dict)
-    touched: set[str] = field(default_factory=set)
-    num_noted: int | None = None
+    def __init__(self) -> None:
+        self.commit_id: str | None = None
+        self.masks: dict[str, str | None] = {}
+        self.touched: set[str] = set()
+        self.num_noted: int | None = None
+        self.places: dict[str, int] = {}
+        self.numbers = array("q")
+        self._samples: str | list[str] = []
+
+    def stat(self, name: str) -> Stat | None:
+        """(size, mtime in ns) of a file when it was noted."""
+        place = self.places.get(name)
+        return None if place is None else (self.numbers[place], self.numbers[place + 1])
+
+    def sample(self, name: str) -> str | None:
+        """Whose label a file is."""
+        place = self.places.get(name)
+        return None if place is None else self._column()[place // 2]
+
+    def files(self) -> dict[str, str]:
+        """Name of the file by sample id."""
+        column = self._column()
+        return {column[place // 2]: name for name, place in self.places.items()}
 
     def note(self, name: str, sample_id: str, stat: Stat) -> None:
-        self.samples[name], self.stats[name] = sample_id, stat
+        place = self.places.get(name)
+        if place is None:
+            self.places[name] = len(self.numbers)
+            self.numbers.extend(stat)
+            self._column().append(sample_id)
+        else:
+            self.numbers[place], self.numbers[place + 1] = stat
+            self._column()[place // 2] = sample_id
         self.touched.add(name)
 
     def forget(self, name: str) -> None:
-        del self.stats[name], self.samples[name]
+        del self.places[name]  # what is in the columns is left there until they are written anew
         self.touched.add(name)
+
+    def columns(self) -> tuple[list[str], list[str], array[int]]:
+        """(names, sample ids, sizes and times) of the files."""
+        column, numbers = self._column(), array("q")
+        for place in self.places.values():
+            numbers.extend(self.numbers[place : place + 2])
+        return list(self.places), [column[place // 2] for place in self.places.values()], numbers
+
+    @classmethod
+    def of_columns(cls, names: str, samples: str, numbers: array[int]) -> FolderState:
+        """Of names and of sample ids with "/" between them."""
+        state = cls()
+        state.places = dict(zip(names.split("/") if names else (), range(0, len(numbers), 2), strict=True))
+        state.numbers, state._samples = numbers, samples
+        return state
+
+    def _column(self) -> list[str]:
+        """The sample ids; they are taken apart when the first is asked for: often none is."""
+        if isinstance(self._samples, str):
+            self._samples = self._samples.split("/") if self._samples else []
+        return self._samples
 
 
 def load(folder: Path) -> FolderState:
@@ -62,20 +106,14 @@ def load(folder: Path) -> FolderState:
     said = json.loads(first)
     if said.get("layout") != LAYOUT:
         return FolderState()
-    names, samples = (said[column].split("/") if said[column] else [] for column in ("names", "samples"))
     numbers = array("q", b64decode(said["stats"]))
     if sys.byteorder == "big":
         numbers.byteswap()
-    stats = zip(numbers[::2], numbers[1::2], strict=True)
-    state = FolderState(
-        said["commit_id"],
-        dict(zip(names, stats, strict=True)),
-        dict(zip(names, samples, strict=True)),
-        said["masks"],
-        num_noted=0,
-    )
+    state = FolderState.of_columns(said["names"], said["samples"], numbers)
+    state.commit_id, state.masks, state.num_noted = said["commit_id"], said["masks"], 0
     for line in rest[:-1]:
         _take(state, json.loads(line))
+    state.touched.clear()
     if not rest or rest[-1]:
         state.num_noted = None  # the last line was cut short: no other is put behind it
     return state
@@ -85,33 +123,29 @@ def _take(state: FolderState, said: dict[str, Any]) -> None:
     """Apply a further line."""
     state.commit_id, state.masks = said["commit_id"], said["masks"]
     for name, row in said["files"].items():
-        if row is None:
-            state.stats.pop(name, None)
-            state.samples.pop(name, None)
-        else:
-            state.samples[name], state.stats[name] = row[0], (row[1], row[2])
+        if row is not None:
+            state.note(name, row[0], (row[1], row[2]))
+        elif name in state.places:
+            state.forget(name)
     state.num_noted = (state.num_noted or 0) + len(said["files"])
 
 
 def save(folder: Path, state: FolderState) -> None:
     """Note what changed: a line more, or the whole anew, which replaces the old at once."""
     said: dict[str, Any] = {"commit_id": state.commit_id, "masks": state.masks}
-    if state.num_noted is not None and state.num_noted + len(state.touched) <= _CHANGED_SHARE * len(state.stats):
-        said["files"] = {
-            name: [state.samples[name], *state.stats[name]] if name in state.stats else None
-            for name in sorted(state.touched)
-        }
+    if state.num_noted is not None and state.num_noted + len(state.touched) <= _CHANGED_SHARE * len(state.places):
+        said["files"] = {name: _row(state, name) for name in sorted(state.touched)}
         with open(folder / STATE, "ab", buffering=0) as file:
             file.write(_line(said))
         state.num_noted += len(state.touched)
     else:
-        numbers = array("q", chain.from_iterable(state.stats.values()))
+        names, samples, numbers = state.columns()
         if sys.byteorder == "big":
             numbers.byteswap()
         said |= {
             "layout": LAYOUT,
-            "names": "/".join(state.stats),
-            "samples": "/".join(map(state.samples.__getitem__, state.stats)),
+            "names": "/".join(names),
+            "samples": "/".join(samples),
             "stats": b64encode(numbers.tobytes()).decode(),
         }
         new = folder / f"{STATE}.new"
@@ -119,6 +153,11 @@ def save(folder: Path, state: FolderState) -> None:
         new.replace(folder / STATE)
         state.num_noted = 0
     state.touched.clear()
+
+
+def _row(state: FolderState, name: str) -> list[str | int | None] | None:
+    stat = state.stat(name)
+    return None if stat is None else [state.sample(name), *stat]
 
 
 def _line(said: dict[str, Any]) -> bytes:

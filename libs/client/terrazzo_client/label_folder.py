@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from terrazzo_client.errors import Conflict
@@ -72,14 +73,14 @@ class LabelFolder:
         A file that can't be taken is in `skipped`, and looked at again next time. Raises ApiError, NoAnswer.
         """
         state = load(self._folder)
-        there = self._scan()
-        changed = [name for name, stat in there.items() if state.stats.get(name) != stat]
+        changed, gone = self._compare(state)
         skipped: list[SkippedFile] = []
-        for batch in _batches(changed, there):
+        for batch in _batches(changed):
             self._send(state, batch, branch, skipped)
-        gone = [name for name in state.stats if name not in there] if remove else []
+        if not remove:
+            gone = []
         if gone:
-            removed: dict[str, str | None] = {state.samples[name]: None for name in gone}
+            removed: dict[str, str | None] = {state.sample(name) or "": None for name in gone}
             self._datasets.stage(self._project_id, removed, branch=branch)
             state.masks |= removed
             for name in gone:
@@ -95,8 +96,8 @@ class LabelFolder:
 
     def changed(self) -> list[str]:
         """Files that are not as they were last added or checked out, those that are gone included."""
-        known, there = load(self._folder).stats, self._scan()
-        return sorted(name for name in known.keys() | there.keys() if known.get(name) != there.get(name))
+        changed, gone = self._compare(load(self._folder))
+        return sorted([*changed, *gone])
 
     def checkout(self, ref: str = "main", *, force: bool = False) -> CheckedOut:
         """Make the folder's files those of a version; files that are so already are not touched.
@@ -107,12 +108,14 @@ class LabelFolder:
         """
         state = load(self._folder)
         if force:
-            there = self._scan()
-            for name in [name for name, stat in state.stats.items() if there.get(name) != stat]:
-                state.masks[state.samples[name]] = None
-                state.forget(name)
+            changed, lost = self._compare(state)
+            for name in [*changed, *lost]:
+                sample_id = state.sample(name)
+                if sample_id is not None:
+                    state.masks[sample_id] = None
+                    state.forget(name)
         body = self._datasets.checkout(self._project_id, ref=ref, base=state.commit_id, masks=state.masks)
-        file_of = {sample_id: name for name, sample_id in state.samples.items()}
+        file_of = state.files()
         commit_id, gone, come = self._plan(state, file_of, body)
         if not force:
             self._refuse_local_changes(state, [*gone, *come.values()])
@@ -132,7 +135,7 @@ class LabelFolder:
     ) -> tuple[str, list[str], dict[str, str]]:
         """(commit id, names of the files that go, sample id -> name of those that come) by a bundle's heads."""
         commit_id, gone, come = "", [], {}
-        taken = set(state.samples)
+        taken = set(state.places)
         for head in heads(body):
             commit_id = head.get("commit_id", commit_id)
             gone += [file_of[sample_id] for sample_id in head.get("removed", ()) if sample_id in file_of]
@@ -149,11 +152,12 @@ class LabelFolder:
 
     def _refuse_local_changes(self, state: FolderState, names: Sequence[str]) -> None:
         """Of a few files each is looked at; of many, all at once."""
-        if len(names) * 4 > len(state.stats):
-            there = self._scan()
-            dirty = [name for name in names if there.get(name) != state.stats.get(name)]
+        if len(names) * 4 > len(state.places):
+            changed, lost = self._compare(state)
+            differing = {*changed, *lost}
+            dirty = [name for name in names if name in differing]
         else:
-            dirty = [name for name in names if self._stat(name) != state.stats.get(name)]
+            dirty = [name for name in names if self._stat(name) != state.stat(name)]
         if dirty:
             some = ", ".join(sorted(dirty)[:5])
             raise LocalChanges(f"{len(dirty)} files of {self._folder} were changed and not added: {some}")
@@ -174,22 +178,39 @@ class LabelFolder:
             return None
         return stat.st_size, stat.st_mtime_ns
 
-    def _scan(self) -> dict[str, Stat]:
-        """(size, mtime in ns) of the folder's label files by name."""
-        found = {}
+    def _compare(self, state: FolderState) -> tuple[dict[str, int], list[str]]:
+        """(sizes of the label files that are not as they were noted, names of those that are gone).
+
+        Each is compared as it is met: nothing is kept of a file that is as it was.
+        """
+        changed: dict[str, int] = {}
+        there: list[str] = []
+        places, numbers = state.places, state.numbers
         # By the open folder where that can be done: the system then needs not walk down the path for each file.
         folder = os.open(self._folder, os.O_RDONLY) if os.scandir in os.supports_fd else None
         try:
             with os.scandir(self._folder if folder is None else folder) as entries:
                 for entry in entries:
                     name = entry.name
-                    if name.endswith(SUFFIXES) and name[0] != "." and entry.is_file():
+                    if not name.endswith(SUFFIXES) or name[0] == ".":
+                        continue
+                    try:
                         stat = entry.stat()
-                        found[name] = (stat.st_size, stat.st_mtime_ns)
+                    except FileNotFoundError:
+                        continue  # a link to nothing, or a file that was removed just now
+                    place = places.get(name)
+                    size = stat.st_size
+                    if place is not None and numbers[place] == size and numbers[place + 1] == stat.st_mtime_ns:
+                        there.append(name)
+                    elif S_ISREG(stat.st_mode):
+                        there.append(name)
+                        changed[name] = size
         finally:
             if folder is not None:
                 os.close(folder)
-        return found
+        num_new = sum(1 for name in changed if name not in places)
+        gone = places.keys() - set(there) if len(there) - num_new < len(places) else ()
+        return changed, sorted(gone)
 
     def _send(self, state: FolderState, names: Sequence[str], branch: str, skipped: list[SkippedFile]) -> None:
         """Stage files; each is known by what it was before it was read."""
@@ -200,7 +221,7 @@ class LabelFolder:
             data, (size, time_ns) = _read(f"{self._folder}/{name}")
             stats.append((size, time_ns if time_ns < young_ns else 0))
             # A file whose sample is known needs not be looked up by its name.
-            known = state.samples.get(name)
+            known = state.sample(name)
             files.append((name if known is None else f"{known}{os.path.splitext(name)[1]}", data, ()))
         report = self._datasets.put_labels(self._project_id, frame(files), branch=branch)
         for name, stat, sample_id, mask_id in zip(names, stats, report.sample_ids, report.mask_ids, strict=True):
@@ -212,16 +233,16 @@ class LabelFolder:
             skipped += [SkippedFile(file=name_of[row.file], reason=row.reason) for row in report.skipped]
 
 
-def _batches(names: Sequence[str], there: Mapping[str, Stat]) -> Iterator[list[str]]:
+def _batches(sizes: Mapping[str, int]) -> Iterator[list[str]]:
     """The files that go in one request, by name."""
     batch: list[str] = []
     num_bytes = 0
-    for name in sorted(names):
-        if batch and (len(batch) == _BATCH_FILES or num_bytes + there[name][0] > _BATCH_BYTES):
+    for name, size in sorted(sizes.items()):
+        if batch and (len(batch) == _BATCH_FILES or num_bytes + size > _BATCH_BYTES):
             yield batch
             batch, num_bytes = [], 0
         batch.append(name)
-        num_bytes += there[name][0]
+        num_bytes += size
     if batch:
         yield batch
 
