@@ -10,52 +10,55 @@ from numpy.typing import NDArray
 
 from terrazzo_masks.errors import CorruptMask
 from terrazzo_masks.labels import LabelMap
-from terrazzo_masks.room import room
+from terrazzo_masks.room import KEPT_BYTES_MAX, room
 
 STRIP_PX = 1 << 16
 COUNTS = struct.Struct("<II")
 # Level 1 packs tokens nearly as tightly as level 9, and is measured to be a tenth of the work of finding them.
 ZSTD_LEVEL = 1
 LEAST_ROOM_BYTES = 4096
+WORD = 8
+# Arguments by their place: by name they cost half a microsecond.
+READ_ACROSS_FRAMES, ALLOW_EXTRA_DATA = False, False
+UINT8, INT64, UINT64 = np.dtype(np.uint8), np.dtype(np.int64), np.dtype(np.uint64)
 
 
 def encode_borders(labels_HW: LabelMap) -> bytes | None:
     """Tokens of a C-contiguous, writable map as a zstd frame; None when they would not pay."""
-    from terrazzo_masks.kernels.border_tokens import encode
-
+    encode, itemsize = _kernels().encode, labels_HW.itemsize
     bytes_max = min(labels_HW.nbytes // 2 + LEAST_ROOM_BYTES, 2**32 - 1)
-    tokens, extras = room("tokens", bytes_max, np.uint8), room("extras", bytes_max, np.uint8)
-    used = np.zeros(2, dtype=np.int64)
+    used = np.zeros(2, INT64)
+    content, extras, border_2B, room_2W = _room_to_encode(bytes_max, min(labels_HW.shape[1], STRIP_PX))
     for strip_HW in _strips(labels_HW):
-        if not encode(strip_HW, tokens, extras, used, *_rows(strip_HW.shape[1])):
+        if not encode(_words(strip_HW), itemsize, used, content, extras, border_2B, room_2W):
             return None
     num_tokens, num_extras = used.tolist()
-    content = COUNTS.pack(num_tokens, num_extras) + tokens[:num_tokens].tobytes() + extras[:num_extras].tobytes()
-    return pack(content) if len(content) <= content_max(labels_HW.nbytes) else None
+    num_bytes = COUNTS.size + num_tokens + num_extras
+    if num_bytes > content_max(labels_HW.nbytes):
+        return None
+    COUNTS.pack_into(content, 0, num_tokens, num_extras)
+    return pack(content[:num_bytes])
 
 
 def decode_borders(payload: bytes, labels_HW: LabelMap) -> LabelMap:
     """Fill `labels_HW` with the map of `encode_borders`; returns it. Raises CorruptMask for any other payload."""
-    from terrazzo_masks.kernels.border_tokens import decode
-
     content = unpack(payload, content_max(labels_HW.nbytes))
     if len(content) < COUNTS.size:
         raise CorruptMask("the tokens of the label map are cut short")
     num_tokens, num_extras = COUNTS.unpack_from(content)
     if COUNTS.size + num_tokens + num_extras != len(content):
         raise CorruptMask(f"{num_tokens} tokens and {num_extras} extra bytes are not {len(content)} bytes")
-    told = np.frombuffer(bytearray(content), dtype=np.uint8)  # kernels are compiled for writable arrays
-    tokens, extras = told[COUNTS.size : COUNTS.size + num_tokens], told[COUNTS.size + num_tokens :]
-    used, width = np.zeros(2, dtype=np.int64), labels_HW.shape[1]
+    decode, width = _kernels().decode, labels_HW.shape[1]
+    told, used, border_2B = np.frombuffer(content, UINT8), np.zeros(2, INT64), _borders(min(width, STRIP_PX))
     sound = True
     if width <= STRIP_PX:
-        sound = decode(tokens, extras, used, labels_HW, *_rows(width))
+        sound = decode(told, num_tokens, used, labels_HW, border_2B)
     else:
         for first in range(0, width, STRIP_PX):
             strip_HW = labels_HW[:, first : first + STRIP_PX].copy()
-            sound = sound and decode(tokens, extras, used, strip_HW, *_rows(strip_HW.shape[1]))
+            sound = sound and decode(told, num_tokens, used, strip_HW, border_2B)
             labels_HW[:, first : first + STRIP_PX] = strip_HW
-    if not sound or (int(used[0]), int(used[1])) != (num_tokens, num_extras):
+    if not sound or used.tolist() != [num_tokens, num_extras]:
         raise CorruptMask(f"the tokens do not describe a label map of {labels_HW.shape}")
     return labels_HW
 
@@ -91,6 +94,7 @@ class _Zstd(threading.local):
         self.compress = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_content_size=True).compress
         self.decompress = zstandard.ZstdDecompressor().decompress
         self.content_size = zstandard.frame_content_size
+        self.error = zstandard.ZstdError
 
 
 @lru_cache(maxsize=1)
@@ -98,31 +102,76 @@ def _zstd() -> _Zstd:
     return _Zstd()
 
 
-def pack(content: bytes) -> bytes:
-    """One zstd frame (RFC 8878) that states its content's size."""
+def pack(content: Any) -> bytes:
+    """One zstd frame (RFC 8878) of bytes, or of an array of them, that states its content's size."""
     return _zstd().compress(content)
 
 
 def unpack(frame: bytes, max_bytes: int) -> bytes:
     """Content of a frame of at most `max_bytes`. Raises CorruptMask when it is damaged, larger or does not say."""
-    import zstandard
-
     zstd = _zstd()
     try:
         # A frame may state any size, and zstandard allocates what it states.
         stated = zstd.content_size(frame)
         if not 0 <= stated <= max_bytes:
             raise CorruptMask(f"the zstd frame states {stated} bytes where {max_bytes} are allowed")
-        content: bytes = zstd.decompress(frame, max_output_size=max_bytes, allow_extra_data=False)
-    except zstandard.ZstdError as error:
+        content: bytes = zstd.decompress(frame, max_bytes, READ_ACROSS_FRAMES, ALLOW_EXTRA_DATA)
+    except zstd.error as error:
         raise CorruptMask(f"the zstd frame of the label map cannot be read: {error}") from error
     return content
 
 
-def _rows(width: int) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
-    """Room for the columns and values of the borders of two rows."""
-    num = 2 * (width + 1)
-    return room("columns", num, np.int32).reshape(2, -1), room("values", num, np.uint16).reshape(2, -1)
+@lru_cache(maxsize=1)
+def _kernels() -> Any:
+    from terrazzo_masks.kernels import border_tokens
+
+    return border_tokens
+
+
+class _Kept(threading.local):
+    """What was room for the last map of the thread: to look for it by name and size takes longer than to ask here.
+
+    Most maps of a thread are tiles of one size.
+    """
+
+    def __init__(self) -> None:
+        self.sizes = (0, 0)
+        self.to_encode: tuple[Any, ...] = ()
+        self.border_2B: NDArray[np.int64] = np.empty((2, 0), INT64)
+
+
+_kept = _Kept()
+
+
+def _room_to_encode(bytes_max: int, width: int) -> tuple[Any, ...]:
+    """Room for content, extras, the borders of two rows, and two rows of words."""
+    sizes = bytes_max, width
+    if _kept.sizes == sizes:
+        return _kept.to_encode
+    outputs = room("content", COUNTS.size + 2 * bytes_max, np.uint8), room("extras", bytes_max, np.uint8)
+    arrays = *outputs, _borders(width), room("words", 2 * width, np.uint64).reshape(2, -1)
+    if bytes_max <= KEPT_BYTES_MAX:
+        _kept.sizes, _kept.to_encode = sizes, arrays
+    return arrays
+
+
+def _borders(width: int) -> NDArray[np.int64]:
+    """Room for the borders of two rows."""
+    if _kept.border_2B.shape[1] != width + 2:
+        _kept.border_2B = room("borders", 2 * (width + 2), np.int64).reshape(2, -1)
+    return _kept.border_2B
+
+
+def _words(labels_HW: LabelMap) -> NDArray[np.uint64]:
+    """Rows as words of 8 bytes; the last pixel fills up a row's last word: there is no border in that."""
+    row_bytes = labels_HW.shape[1] * labels_HW.itemsize
+    if row_bytes % WORD == 0:
+        words_HW = labels_HW.view(UINT64)
+        return words_HW if words_HW.flags.aligned else words_HW.copy()
+    height, width = labels_HW.shape
+    filled_HW = np.empty((height, -(-row_bytes // WORD) * WORD // labels_HW.itemsize), dtype=labels_HW.dtype)
+    filled_HW[:, :width], filled_HW[:, width:] = labels_HW, labels_HW[:, -1:]
+    return filled_HW.view(UINT64)
 
 
 def _strips(labels_HW: LabelMap) -> list[LabelMap]:
