@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from terrazzo_masks.boxes import Box
+from terrazzo_masks.diff import diff_manifests, flow
 from terrazzo_masks.errors import CorruptMask, MissingPart, ShapeMismatch, UnsupportedMask
 from terrazzo_masks.labels import LabelMap
 from terrazzo_masks.tiles import (
@@ -22,6 +24,7 @@ from terrazzo_masks.tiles import (
     load,
     read,
     read_region,
+    rebuild,
     tile_digest,
     tiles_of,
 )
@@ -157,6 +160,54 @@ def test_a_map_built_on_an_older_one_is_the_map_built_alone(
     manifest = build(labels_HW, parts, tile_px=tile_px, base=base)
     assert manifest == build(labels_HW, MemoryParts(), tile_px=tile_px)
     np.testing.assert_array_equal(read(manifest, parts), labels_HW)
+
+
+@given(labels_HW=LABEL_MAPS, tile_px=TILE_SIZES, data=st.data())
+@settings(deadline=None, max_examples=120)
+def test_a_rebuilt_map_is_the_map_built_alone_and_says_what_changed(
+    labels_HW: LabelMap, tile_px: int, data: st.DataObject
+) -> None:
+    parts = MemoryParts()
+    base_HW = labels_HW.copy()
+    height, width = labels_HW.shape
+    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    part = np.s_[top : top + data.draw(st.integers(0, 20)), left : left + data.draw(st.integers(0, 20))]
+    base_HW[part] = data.draw(st.sampled_from([1, 250]))
+    base = build(base_HW, parts, tile_px=tile_px)
+    manifest, changed = rebuild(labels_HW, parts, base)
+    assert manifest == build(labels_HW, MemoryParts(), tile_px=tile_px)
+    assert changed == flow(base_HW, labels_HW) == diff_manifests(base, manifest, parts).flow
+    np.testing.assert_array_equal(read(manifest, parts), labels_HW)
+
+
+def test_of_a_rebuilt_map_the_tiles_that_changed_are_read(scenes, parts) -> None:
+    before_HW = scenes.discs(512, 1024)
+    after_HW = before_HW.copy()
+    after_HW[10, 10] = 250
+    base = build(before_HW, parts)
+    parts.num_tile_reads = 0
+    assert rebuild(after_HW, parts, base)[1] == {(int(before_HW[10, 10]), 250): 1}
+    assert parts.num_tile_reads == 1
+    with pytest.raises(ShapeMismatch, match="no later version"):
+        rebuild(after_HW[1:], parts, base)
+
+
+def test_a_rebuilt_map_does_not_believe_a_damaged_base(parts) -> None:
+    before_HW = np.eye(8, dtype=np.uint8)
+    after_HW = before_HW.copy()
+    after_HW[0, 5] = 3
+    base = build(before_HW, parts)
+    for wrong_HW in (after_HW, np.eye(9, dtype=np.uint8), np.full((8, 8), 9, np.uint8)):
+        with gives(parts, wrong_HW), pytest.raises(CorruptMask, match="tile"):
+            rebuild(after_HW, parts, base)
+
+
+@contextmanager
+def gives(parts: MemoryParts, tile_HW: LabelMap) -> Iterator[None]:
+    """A store that gives these pixels, whichever tile is asked for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "tile", lambda _: tile_HW)
+        yield
 
 
 def test_a_region_reads_its_tiles_only(scenes, parts) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from terrazzo_masks.changes import KeyedFlow, change_between
 from terrazzo_masks.errors import CorruptMask
 from terrazzo_masks.labels import LabelMap, class_pixels, dtype_for
 from terrazzo_masks.manifest import (
@@ -88,6 +89,48 @@ def store_tile(parts: Parts, tile_HW: LabelMap, old: Entry | None) -> Entry:
     if digest != base:
         parts.put_tile(pixels_HW, base, digest)
     return Entry(MIXED, bytes.fromhex(digest), ids_K, pixels_K)
+
+
+def replace_tile(parts: Parts, tile_HW: LabelMap, old: Entry, flow: KeyedFlow) -> Entry:
+    """As `store_tile`, of a tile that replaces `old`; what changed is added to `flow`.
+
+    The old tile is read if it is another, and the new one's counts follow from what changed. Raises CorruptMask
+    when the old tile is not what its node says.
+    """
+    if old.class_id != MIXED:
+        new = store_tile(parts, tile_HW, old)
+        add_uniform(old, new, flow)
+        return new
+    pixels_HW = narrowest(tile_HW)
+    base, digest = old.digest.hex(), tile_digest(pixels_HW)
+    if digest == base:
+        return old
+    before_HW = parts.tile(base)
+    if before_HW.shape != pixels_HW.shape:
+        raise CorruptMask(f"tile {base} is {before_HW.shape}: its node says {pixels_HW.shape}")
+    change = change_between(before_HW, pixels_HW, 0, 0)
+    counts = old.counts
+    for key, pixels in () if change is None else change.pairs():
+        flow[key] = flow.get(key, 0) + pixels
+        before, after = key >> 16, key & 0xFFFF
+        counts[before] = counts.get(before, 0) - pixels
+        counts[after] = counts.get(after, 0) + pixels
+    if change is None or min(counts.values()) < 0:
+        raise CorruptMask(f"tile {base} holds other pixels than its digest and its node say")
+    held = sorted(item for item in counts.items() if item[1])
+    ids_K, pixels_K = np.array([i for i, _ in held], np.int32), np.array([n for _, n in held], np.int64)
+    if ids_K.size == 1:
+        return Entry(int(ids_K[0]), b"", ids_K, pixels_K)
+    parts.put_tile(pixels_HW, base, digest)
+    return Entry(MIXED, bytes.fromhex(digest), ids_K, pixels_K)
+
+
+def add_uniform(old: Entry, new: Entry, flow: KeyedFlow) -> None:
+    """Add to `flow` what changed between two children of one place, of which the old one is of one class."""
+    for class_id, pixels in new.counts.items():
+        if class_id != old.class_id:
+            key = old.class_id << 16 | class_id
+            flow[key] = flow.get(key, 0) + pixels
 
 
 def store_node(parts: Parts, node: Node, old: Entry | None) -> Entry:

@@ -2,20 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from terrazzo_masks.boxes import Box
+from terrazzo_masks.changes import Change, Flow, around, change_between, summed, uniform_change
 from terrazzo_masks.children import announce, read_child, read_tile
 from terrazzo_masks.errors import ShapeMismatch
-from terrazzo_masks.labels import LabelMap, as_words, require_labels, require_same_shape
+from terrazzo_masks.labels import LabelMap, require_labels, require_same_shape
 from terrazzo_masks.manifest import MIXED, Manifest, Node
 from terrazzo_masks.parts import Parts
 from terrazzo_masks.tiles import read_region
 
-Flow = dict[tuple[int, int], int]
 Place = tuple[int, int]
 
 
@@ -30,14 +28,6 @@ class ManifestDiff:
     box: Box | None = None
 
 
-class Change(NamedTuple):
-    """Of one place: its changed pixels by (old << 16 | new), and the box around them in the map."""
-
-    keys_N: NDArray[np.int64]
-    pixels_N: NDArray[np.int64]
-    box: Box
-
-
 def flow(old_HW: LabelMap, new_HW: LabelMap) -> Flow:
     """Pixels by (old class id, new class id), changed pixels only, by rising ids. The dtypes may differ.
 
@@ -48,22 +38,6 @@ def flow(old_HW: LabelMap, new_HW: LabelMap) -> Flow:
     require_same_shape(old_HW, new_HW, "old and new label map")
     change = change_between(old_HW, new_HW, 0, 0)
     return summed([] if change is None else [change])
-
-
-def change_between(old_HW: LabelMap, new_HW: LabelMap, y: int, x: int) -> Change | None:
-    """What changed between two maps of one size whose first pixel is at (y, x); None when nothing did."""
-    from terrazzo_masks.kernels.changes import pair_counts
-
-    dtype = np.promote_types(old_HW.dtype, new_HW.dtype)
-    old_W, old_R = as_words(old_HW, dtype)
-    new_W, new_R = as_words(new_HW, dtype)
-    keys_N, pixels_N, limits = pair_counts(
-        old_W, new_W, 8 * dtype.itemsize, old_R.astype(np.uint16), new_R.astype(np.uint16), old_HW.shape[1]
-    )
-    if keys_N.size == 0:
-        return None
-    top, bottom, left, right = limits.tolist()
-    return Change(keys_N, pixels_N, Box(y + top, x + left, bottom - top + 1, right - left + 1))
 
 
 def diff_manifests(old: Manifest, new: Manifest, parts: Parts) -> ManifestDiff:
@@ -83,11 +57,6 @@ def diff_manifests(old: Manifest, new: Manifest, parts: Parts) -> ManifestDiff:
         changes.append(change)
     total = summed(changes)
     return ManifestDiff(sum(total.values()), total, tuple(sorted(changed_tiles)), around(changes))
-
-
-def uniform_change(old_id: int, new_id: int, box: Box) -> Change:
-    """A box that was of one class and is now of another."""
-    return Change(np.array([old_id << 16 | new_id]), np.array([box.height * box.width]), box)
 
 
 def _tiles_in(box: Box, tile_px: int) -> list[Place]:
@@ -127,22 +96,3 @@ def _apart(old: Node, new: Manifest, parts: Parts) -> Iterator[tuple[list[Place]
         change = change_between(read_tile(parts, old, child), read_region(new, parts, *box), box.y, box.x)
         if change is not None:
             yield _tiles_in(box, old.tile_px), change
-
-
-def summed(changes: list[Change]) -> Flow:
-    """One flow from many, by rising ids."""
-    total: dict[int, int] = {}
-    for change in changes:
-        for key, pixels in zip(change.keys_N.tolist(), change.pixels_N.tolist(), strict=True):
-            total[key] = total.get(key, 0) + pixels
-    return {(key >> 16, key & 0xFFFF): pixels for key, pixels in sorted(total.items())}
-
-
-def around(changes: list[Change]) -> Box | None:
-    """The smallest box around all changes."""
-    if not changes:
-        return None
-    top, left = min(change.box.y for change in changes), min(change.box.x for change in changes)
-    bottom = max(change.box.y + change.box.height for change in changes)
-    right = max(change.box.x + change.box.width for change in changes)
-    return Box(top, left, bottom - top, right - left)

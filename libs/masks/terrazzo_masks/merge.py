@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo_masks.boxes import Box
+from terrazzo_masks.changes import Change, Flow, around, change_between, summed, uniform_change
 from terrazzo_masks.children import announce, read_child, read_tile, store_node, store_root, store_tile
-from terrazzo_masks.diff import Change, Flow, around, change_between, summed, uniform_change
 from terrazzo_masks.errors import ShapeMismatch
 from terrazzo_masks.labels import BoolMap, LabelMap, require_labels, require_same_shape
 from terrazzo_masks.manifest import FANOUT, MIXED, Entry, Manifest, Node

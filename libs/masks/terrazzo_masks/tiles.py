@@ -13,7 +13,17 @@ from typing import NamedTuple
 import numpy as np
 
 from terrazzo_masks.boxes import Box
-from terrazzo_masks.children import announce, read_child, read_tile, store_node, store_root, store_tile
+from terrazzo_masks.changes import Flow, KeyedFlow, flow_of
+from terrazzo_masks.children import (
+    add_uniform,
+    announce,
+    read_child,
+    read_tile,
+    replace_tile,
+    store_node,
+    store_root,
+    store_tile,
+)
 from terrazzo_masks.errors import CorruptMask, ShapeMismatch
 from terrazzo_masks.labels import LabelMap, dtype_for, require_labels
 from terrazzo_masks.manifest import (
@@ -46,6 +56,7 @@ __all__ = [
     "paint",
     "read",
     "read_region",
+    "rebuild",
     "tile_digest",
     "tiles_of",
 ]
@@ -93,18 +104,49 @@ def build(labels_HW: LabelMap, parts: Parts, *, tile_px: int = TILE_PX, base: Ma
     return store_root(parts, root, base)
 
 
-def _built(labels_HW: LabelMap, level: int, box: Box, tile_px: int, parts: Parts, base: Node | None) -> Node:
+def rebuild(labels_HW: LabelMap, parts: Parts, base: Manifest) -> tuple[Manifest, Flow]:
+    """As `build`, of a later version of `base`; also returns what changed: pixels by (old id, new id).
+
+    Of the base, the tiles that changed are read. Raises ShapeMismatch for a map of another size, UnsupportedMask,
+    CorruptMask when a part of the base is damaged or not what its parent says.
+    """
+    require_labels(labels_HW)
+    if labels_HW.shape != (base.height, base.width):
+        raise ShapeMismatch(f"a map {labels_HW.shape} is no later version of one {(base.height, base.width)}")
+    flow: KeyedFlow = {}
+    root = _built(labels_HW, base.root.level, base.box, base.tile_px, parts, base.root, flow)
+    return store_root(parts, root, base), flow_of(flow)
+
+
+def _built(
+    labels_HW: LabelMap,
+    level: int,
+    box: Box,
+    tile_px: int,
+    parts: Parts,
+    base: Node | None,
+    flow: KeyedFlow | None = None,
+) -> Node:
+    """A node over `box`, which replaces `base`; `flow` is told what changed, where it is asked for."""
     entries = []
-    if base is not None and level > 0:
+    if base is not None and (level > 0 or flow is not None):
         announce(parts, base, range(base.num_children))
     for child, child_box in enumerate(child_boxes(level, box, tile_px)):
         old = base.entry(child) if base is not None else None
         if level == 0:
             y, x, height, width = child_box
-            entries.append(store_tile(parts, labels_HW[y : y + height, x : x + width], old))
+            tile_HW = labels_HW[y : y + height, x : x + width]
+            if old is None or flow is None:
+                entries.append(store_tile(parts, tile_HW, old))
+            else:
+                entries.append(replace_tile(parts, tile_HW, old, flow))
             continue
         below = read_child(parts, base, child) if base is not None and old is not None and old.digest else None
-        entries.append(store_node(parts, _built(labels_HW, level - 1, child_box, tile_px, parts, below), old))
+        told = None if below is None else flow
+        node = _built(labels_HW, level - 1, child_box, tile_px, parts, below, told)
+        entries.append(store_node(parts, node, old))
+        if old is not None and below is None and flow is not None:
+            add_uniform(old, entries[-1], flow)
     return make_node(level, box, tile_px, entries)
 
 

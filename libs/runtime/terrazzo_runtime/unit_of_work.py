@@ -24,7 +24,7 @@ from terrazzo_runtime.clock import Clock
 from terrazzo_runtime.database import Database
 from terrazzo_runtime.tables import RuntimeTables
 from terrazzo_schema.errors import IdempotencyKeyReused, StorageFull
-from terrazzo_schema.events import Event, topic_of, wrap
+from terrazzo_schema.events import Event, topic_of, wrap_many
 from terrazzo_schema.ids import new_ids
 
 S = TypeVar("S")
@@ -84,21 +84,17 @@ class Tx(Generic[S]):
         causation_id = cause.id if cause else (once.key if once else "")
         trace = cause.trace_id if cause else trace_id.get()
         ids = new_ids("evt", len(messages))
-        # Values apart from the statement: it is then compiled once, and not per event.
+        message, key = messages[0]
+        like = Event(ids[0], uow.service, now, organisation_id, project_id, key, causation_id, trace, message)
+        keys = [key for _, key in messages]
+        values = wrap_many(like, zip(ids, keys, (message for message, _ in messages), strict=True))
         rows = [
-            {
-                "id": event_id,
-                "topic": topic,
-                "key": f"{project_id}/{key}",
-                "value": wrap(
-                    Event(
-                        event_id, uow.service, now, organisation_id, project_id, key, causation_id, trace, message
-                    )
-                ),
-            }
-            for event_id, (message, key) in zip(ids, messages, strict=True)
+            (id_, topic, f"{project_id}/{key}", value) for id_, key, value in zip(ids, keys, values, strict=True)
         ]
-        self.connection.execute(uow.tables.outbox.insert(), rows)
+        # As the driver takes it: of what is written by the thousand, that is half of the time.
+        mark = "?" if self.connection.dialect.name == "sqlite" else "%s"
+        marks = ", ".join([mark] * 4)
+        self.connection.exec_driver_sql(f"INSERT INTO outbox (id, topic, key, value) VALUES ({marks})", rows)
         return ids
 
     def remember(self, answer: BaseModel) -> None:

@@ -6,12 +6,11 @@ envelope follows CloudEvents 1.0; the types come from proto/terrazzo/v1.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 
 from google.protobuf.message import DecodeError, Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from terrazzo_schema._generated import (
     envelope_pb2,
@@ -78,28 +77,27 @@ class Event:
 
 def wrap(event: Event) -> bytes:
     """The event's bytes. Deterministic: the same event has the same bytes."""
+    [data] = wrap_many(event, [(event.id, event.key, event.message)])
+    return data
+
+
+def wrap_many(like: Event, rows: Iterable[tuple[str, str, Message]]) -> list[bytes]:
+    """The bytes of events that are `like` one but for their (id, key, message): one envelope is filled for all."""
     envelope = envelope_pb2.Envelope(
-        id=event.id,
-        type=event.type,
-        source=event.source,
-        organisation_id=event.organisation_id,
-        project_id=event.project_id,
-        key=event.key,
-        causation_id=event.causation_id,
-        trace_id=event.trace_id,
+        source=like.source,
+        organisation_id=like.organisation_id,
+        project_id=like.project_id,
+        causation_id=like.causation_id,
+        trace_id=like.trace_id,
         schema_version=SCHEMA_VERSION,
-        data=event.message.SerializeToString(deterministic=True),
     )
-    envelope.time.CopyFrom(_timestamp(event.time))
-    return envelope.SerializeToString(deterministic=True)
-
-
-@lru_cache(maxsize=1)
-def _timestamp(moment: datetime) -> Timestamp:
-    """Thousands of events may be said in one moment."""
-    made = Timestamp()
-    made.FromDatetime(moment.astimezone(UTC))
-    return made
+    envelope.time.FromDatetime(like.time.astimezone(UTC))
+    wrapped = []
+    for event_id, key, message in rows:
+        envelope.id, envelope.key, envelope.type = event_id, key, type_name(type(message))
+        envelope.data = message.SerializeToString(deterministic=True)
+        wrapped.append(envelope.SerializeToString(deterministic=True))
+    return wrapped
 
 
 def peek_type(data: bytes) -> str:

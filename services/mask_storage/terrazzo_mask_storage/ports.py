@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from terrazzo_mask_storage.domain.blame import Origin
 from terrazzo_mask_storage.domain.merge_records import Conflict, GatesFile, MeasuredAgreement, Merge, Report
@@ -49,8 +49,7 @@ class Image:
         return self.names[0]
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(NamedTuple):
     """What a sample shows: of its image, what a label must fit."""
 
     image_hash: str
@@ -221,6 +220,10 @@ class Store(Protocol):
     # masks
     def mask(self, scope: Scope, mask_id: str) -> Mask | None: ...
     def masks(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, Mask]: ...
+    def mask_bytes(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, int]:
+        """`size_bytes` of those that are known."""
+        ...
+
     def mask_sizes(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
         """(height, width) of those that are known."""
         ...

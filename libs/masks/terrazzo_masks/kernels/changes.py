@@ -1,86 +1,93 @@
 """What changed between two label maps: pixels by (old id, new id), and where."""
 
+from typing import Any, TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo_masks.native import kernel
+from terrazzo_masks.native import inlined, lean
+
+# Every whole number is an int64 in a kernel; mypy would see int here and np.int64 there.
+Int: TypeAlias = Any
+# So many pixels are compared at once.
+CHUNK = 64
+NOT_YET = -1
 
 
-@kernel
-def slot_of(keys_S: NDArray[np.int64], key: int) -> int:
-    """The place of a key in an open-addressed table of a power-of-two size: where it is, or where it goes (-1)."""
-    mask = keys_S.size - 1
+@inlined
+def differ(old_N: NDArray[Any], new_N: NDArray[Any]) -> bool:
+    """Whether two rows of one length differ; looked at to the end, which vectors do faster than to stop."""
+    found = False
+    for k in range(old_N.size):
+        found |= old_N[k] != new_N[k]
+    return found
+
+
+@lean
+def slot_of(slots_S: NDArray[np.int32], keys_K: NDArray[np.int64], key: Int) -> Int:
+    """The place of a key in an open-addressed table of a power-of-two size: where it is, or where it goes."""
+    mask = slots_S.size - 1
     at = (key * 0x9E3779B1 >> 7) & mask
-    while keys_S[at] != -1 and keys_S[at] != key:
+    while slots_S[at] != NOT_YET and keys_K[slots_S[at]] != key:
         at = (at + 1) & mask
     return at
 
 
-@kernel
+@lean
 def pair_counts(
-    old_W: NDArray[np.uint64],
-    new_W: NDArray[np.uint64],
-    bits: int,
-    old_R: NDArray[np.uint16],
-    new_R: NDArray[np.uint16],
-    width: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """(keys old << 16 | new, pixels of each, [top, bottom, left, right] of what changed).
+    old_N: NDArray[np.uint8 | np.uint16],
+    new_N: NDArray[np.uint8 | np.uint16],
+    width: Int,
+    keys_K: NDArray[np.int64],
+    pixels_K: NDArray[np.int64],
+    slots_S: NDArray[np.int32],
+    limits: NDArray[np.int64],
+) -> Int:
+    """Count the pixels that differ of two maps, given in row-major order, by their key: old << 16 | new.
 
-    Pixels of `bits` bits lie in the words, lowest first; those left over are in `old_R` and `new_R`. `bottom`
-    is -1 if nothing changed.
+    Fills `keys_K` and `pixels_K`, and `limits` with the first and last row and column of them (top, bottom, left,
+    right; bottom is -1 if none differs). `slots_S`, a power of two above K, is room to work in. Returns the number
+    of keys, or -1 when there are more than K.
     """
-    keys_S = np.full(256, -1, np.int64)
-    pixels_S = np.zeros(256, np.int64)
+    slots_S[:] = NOT_YET
     num_keys = 0
-    top, bottom, left, right = -1, -1, width, -1
-    y, row_start = 0, 0
-    per_word = 64 // bits
-    low = np.uint64((1 << bits) - 1)
-    for i in range(old_W.size + 1):
-        is_rest = i == old_W.size
-        if not is_rest and old_W[i] == new_W[i]:
+    slot: Int = 0
+    last_key: Int = -1
+    top, bottom, y, row_start = -1, -1, 0, 0
+    left: Int = width
+    right: Int = -1
+    for start in range(0, old_N.size, CHUNK):
+        end = min(start + CHUNK, old_N.size)
+        if not differ(old_N[start:end], new_N[start:end]):
             continue
-        for part in range(old_R.size if is_rest else per_word):
-            if is_rest:
-                before, after = int(old_R[part]), int(new_R[part])
-            else:
-                shift = np.uint64(bits * part)
-                before, after = int((old_W[i] >> shift) & low), int((new_W[i] >> shift) & low)
+        for i in range(start, end):
+            before, after = np.int64(old_N[i]), np.int64(new_N[i])
             if before == after:
                 continue
-            place = i * per_word + part
-            if place - row_start >= width:
-                y = place // width
+            if i - row_start >= width:
+                y = i // width
                 row_start = y * width
             top = y if top < 0 else top
             bottom = y
-            left, right = min(left, place - row_start), max(right, place - row_start)
+            left, right = min(left, i - row_start), max(right, i - row_start)
             key = before << 16 | after
-            at = slot_of(keys_S, key)
-            if keys_S[at] == -1:
-                keys_S[at] = key
-                num_keys += 1
-            pixels_S[at] += 1
-            if 2 * num_keys > keys_S.size:
-                keys_S, pixels_S = grown(keys_S, pixels_S)
-    limits = np.array([top, bottom, left, right], np.int64)
-    return keys_S[keys_S != -1], pixels_S[keys_S != -1], limits
-
-
-@kernel
-def grown(keys_S: NDArray[np.int64], pixels_S: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The table with four times the places."""
-    larger_S = np.full(keys_S.size * 4, -1, np.int64)
-    larger_pixels_S = np.zeros(keys_S.size * 4, np.int64)
-    for i in range(keys_S.size):
-        if keys_S[i] != -1:
-            at = slot_of(larger_S, keys_S[i])
-            larger_S[at] = keys_S[i]
-            larger_pixels_S[at] = pixels_S[i]
-    return larger_S, larger_pixels_S
+            if key != last_key:
+                at = slot_of(slots_S, keys_K, key)
+                if slots_S[at] == NOT_YET:
+                    if num_keys == keys_K.size:
+                        return -1
+                    slots_S[at] = num_keys
+                    keys_K[num_keys], pixels_K[num_keys] = key, 0
+                    num_keys += 1
+                slot, last_key = slots_S[at], key
+            pixels_K[slot] += 1
+    limits[0], limits[1], limits[2], limits[3] = top, bottom, left, right
+    return num_keys
 
 
 def warm() -> None:
-    words_W, rest_R = np.zeros(1, np.uint64), np.zeros(1, np.uint16)
-    pair_counts(words_W, words_W, 8, rest_R, rest_R, 1)
+    """Compile for both dtypes."""
+    numbers, slots_S = np.zeros(4, np.int64), np.zeros(2, np.int32)
+    for dtype in (np.dtype(np.uint8), np.dtype(np.uint16)):
+        pixels_N = np.zeros(1, dtype)
+        pair_counts(pixels_N, pixels_N, 1, numbers[:1], numbers[:1], slots_S, numbers)

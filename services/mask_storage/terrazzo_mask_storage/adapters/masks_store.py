@@ -63,6 +63,10 @@ class MasksStore(Statements):
             )
         return found
 
+    def mask_bytes(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, int]:
+        rows = self._of_masks("masks.size_bytes", scope, mask_ids)
+        return {root.hex(): size_bytes for root, size_bytes in rows}
+
     def mask_sizes(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
         rows = self._of_masks("masks.height, masks.width", scope, mask_ids)
         return {root.hex(): (height, width) for root, height, width in rows}

@@ -53,9 +53,16 @@ class Statements:
         Digests come back as the bytes that they are.
         """
         for chunk in chunks(digests):
-            sql = f"{query} IN ({', '.join('?' * len(chunk))})"
-            asked = (*values, *map(bytes.fromhex, chunk))
-            yield from self._connection.exec_driver_sql(self._sql(sql), asked).all()
+            yield from self._among(query, (*values, *map(bytes.fromhex, chunk)), len(chunk))
+
+    def _by_texts(self, query: str, values: tuple[Any, ...], texts: Iterable[str]) -> Iterator[Any]:
+        """As `_by_digests`, of text."""
+        for chunk in chunks(texts):
+            yield from self._among(query, (*values, *chunk), len(chunk))
+
+    def _among(self, query: str, asked: tuple[Any, ...], num: int) -> Sequence[Any]:
+        sql = f"{query} IN ({', '.join('?' * num)})"
+        return self._connection.exec_driver_sql(self._sql(sql), asked).all()
 
     def _each(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run a statement (in what SQL both databases share, "?" for a value) once for each row.

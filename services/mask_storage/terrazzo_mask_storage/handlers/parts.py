@@ -106,14 +106,15 @@ class PartsReader:
             self._packs.nodes.put(key, data, len(data))
         return data
 
-    def tile(self, digest: str) -> LabelMap:
-        """The pixels (H, W) of a tile in their narrowest dtype; not to be written to."""
+    def tile(self, digest: str, *, keep: bool = True) -> LabelMap:
+        """The pixels (H, W) of a tile in their narrowest dtype, not to be written to; `keep` them for others."""
         key = (self._organisation_id, digest)
         tile_HW = self._packs.tiles.get(key)
         if tile_HW is None:
             part = self.part(digest)
-            tile_HW = self._checked(part, lambda: self._decoded(part))
-            self._packs.tiles.put(key, tile_HW, tile_HW.nbytes)
+            tile_HW = self._checked(part, partial(self._decoded, part, keep))
+            if keep:
+                self._packs.tiles.put(key, tile_HW, tile_HW.nbytes)
         return tile_HW
 
     def put_node(self, data: bytes, base: str | None = None) -> str:
@@ -157,11 +158,11 @@ class PartsReader:
         assert data is not None
         return data
 
-    def _decoded(self, part: Part) -> LabelMap:
+    def _decoded(self, part: Part, keep: bool) -> LabelMap:
         data = self.stored(part)
         if part.base is None:
             return codec.decode(data)
-        return codec.decode_patch(data, self.tile(part.base))
+        return codec.decode_patch(data, self.tile(part.base, keep=keep))
 
     def _checked(self, part: Part, read: Callable[[], T]) -> T:
         try:
@@ -186,12 +187,13 @@ def reader(store: Store, packs: PackCache, organisation_id: str, ahead: Iterable
 
 @dataclass(slots=True)
 class _Pending:
-    """A part that was put: its bytes or its pixels, and the part that it replaces."""
+    """A part that was put: its bytes or its pixels, and the part that it replaces; or `encoded` already."""
 
     kind: Kind
     data: bytes
     tile_HW: LabelMap | None
     base: str | None
+    encoded: Encoded | None = None
 
 
 class NewParts:
@@ -210,6 +212,8 @@ class NewParts:
         self._packs: list[Pack] = []
         self._rows: list[Part] = []
         self._tiles: dict[str, LabelMap] = {}
+        self._last_read: tuple[str, LabelMap] | None = None
+        self.keeps_tiles = True  # whether tiles that are read go into the cache
         # (digest, base) of every put, in order: what each of several masks put is told apart by it.
         self.log: list[tuple[str, str | None]] = []
         self._first_put: dict[str, int] = {}
@@ -228,6 +232,12 @@ class NewParts:
     def put_tile(self, tile_HW: LabelMap, base: str | None = None, digest: str | None = None) -> str:
         digest = digest or tile_digest(tile_HW)
         if self._take(digest, base, "tile", b"", tile_HW):
+            if self._last_read is not None and self._last_read[0] == base:
+                # Both are at hand, most likely even in the processor's cache: neither needs to wait.
+                pending = self._pending[digest]
+                pending.encoded, pending.tile_HW = self._encoded(digest, pending), None
+                self._tiles.clear()
+                return digest
             self._pending_pixel_bytes += tile_HW.nbytes
             if self._pending_pixel_bytes > PIXEL_BYTES_MAX and self._read is not None:
                 self._encode(self._read.parts)
@@ -264,15 +274,19 @@ class NewParts:
         return self._reader().node(digest)
 
     def tile(self, digest: str) -> LabelMap:
+        if self._last_read is not None and self._last_read[0] == digest:
+            return self._last_read[1]
         pending = self._pending.get(digest)
         if pending is not None and pending.tile_HW is not None:
             return pending.tile_HW
-        new = self._new.get(digest)
+        new = self._new.get(digest) if pending is None else pending.encoded
         if new is not None:
             if new.base is not None:
                 return codec.decode_patch(new.data, self.tile(new.base))
             return codec.decode(new.data)
-        return self._reader().tile(digest)
+        tile_HW = self._reader().tile(digest, keep=self.keeps_tiles)
+        self._last_read = (digest, tile_HW)
+        return tile_HW
 
     def prefetch(self, digests: Iterable[str]) -> None:
         if self._read is not None:
@@ -339,7 +353,8 @@ class NewParts:
                 self._known[digest] = found[digest]
                 del self._pending[digest]
                 continue
-            self._new[digest] = self._encoded(digest, self._pending.pop(digest))
+            pending = self._pending.pop(digest)
+            self._new[digest] = pending.encoded or self._encoded(digest, pending)
         self._pending_pixel_bytes = 0
         self._tiles.clear()
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo_mask_storage.domain.blame import Origin
@@ -20,14 +19,12 @@ from terrazzo_mask_storage.handlers.deps import Deps
 from terrazzo_mask_storage.handlers.parts import NewParts, PartsReader
 from terrazzo_mask_storage.ports import Flow, Mask, Scope, Store
 from terrazzo_masks import tiles
-from terrazzo_masks.boxes import Box
-from terrazzo_masks.diff import change_between, diff_manifests, summed, uniform_change
-from terrazzo_masks.labels import LabelMap, dtype_for
-from terrazzo_masks.manifest import MIXED, Node
+from terrazzo_masks.diff import diff_manifests
 from terrazzo_schema.errors import Unprocessable
 from terrazzo_schema.ontology import UNLABELLED, Ontology
 
 _CHUNK = 256
+_MANY_BASES = 16
 T = TypeVar("T")
 
 
@@ -102,11 +99,18 @@ def _chunks(maps: Iterable[T]) -> Iterator[list[T]]:
         yield chunk
 
 
+class Base(NamedTuple):
+    """A stored mask of the same size that another is made from."""
+
+    mask_id: str
+    size_bytes: int
+
+
 class Built(NamedTuple):
-    """A manifest, the base that it was made from, what changed from there, and its lines of the parts' log."""
+    """A manifest, the base that it was made from and what changed from there, its lines of the parts' log."""
 
     manifest: tiles.Manifest
-    base: Mask | None
+    base: Base | None
     flow: Flow | None
     mark: int
     end: int
@@ -117,71 +121,54 @@ class Batch:
 
     def __init__(self, deps: Deps, store: Store, scope: Scope) -> None:
         self._deps, self._store, self._scope = deps, store, scope
-        self._bases: dict[str, tuple[Mask, tiles.Manifest]] = {}
+        self._bases: dict[str, tuple[Base, tiles.Manifest]] = {}
         self._allowed: tuple[Ontology, frozenset[int]] | None = None
         self.parts = NewParts(PartsReader(store, deps.packs, scope.organisation_id))
 
     def expect(self, base_ids: Iterable[str]) -> None:
         """Look bases up together, and their tiles: masks that others are built on."""
-        masks = self._store.masks(self._scope, base_ids)
-        self.parts.prefetch(masks)
-        self._bases = {mask_id: (mask, tiles.load(mask_id, self.parts)) for mask_id, mask in masks.items()}
+        size_bytes_of = self._store.mask_bytes(self._scope, base_ids)
+        self.parts.prefetch(size_bytes_of)
+        self._bases = {
+            mask_id: (Base(mask_id, size_bytes), tiles.load(mask_id, self.parts))
+            for mask_id, size_bytes in size_bytes_of.items()
+        }
         roots = [manifest.root for _, manifest in self._bases.values()]
         self.parts.prefetch(digest for root in roots for digest in root.digests())
+        # Of many masks each old tile is looked at once: kept, they would push others out of the cache.
+        self.parts.keeps_tiles = len(roots) < _MANY_BASES
 
     def build(self, labels_HW: NDArray[Any], ontology: Ontology, base_id: str | None) -> Built | Unprocessable:
         mark = len(self.parts.log)
-        base, old = self._bases.get(base_id, (None, None)) if base_id is not None else (None, None)
-        manifest = tiles.build(labels_HW, self.parts, base=old)
+        base, old = self._bases.get(base_id or "", (None, None))
+        flow: Flow | None = None
+        if old is None or labels_HW.shape != (old.height, old.width):
+            base, manifest = None, tiles.build(labels_HW, self.parts)
+        else:
+            manifest, flow = tiles.rebuild(labels_HW, self.parts, old)
         if not manifest.counts.keys() <= self._allowed_by(ontology):
             try:
                 refuse_unknown_classes(labels_HW, manifest.counts, ontology)
             except Unprocessable as error:
                 self.parts.forget(mark)
                 return error
-        return Built(manifest, base, self._flow(old, manifest), mark, len(self.parts.log))
+        return Built(manifest, base, flow, mark, len(self.parts.log))
 
     def _allowed_by(self, ontology: Ontology) -> frozenset[int]:
         if self._allowed is None or self._allowed[0] is not ontology:
             self._allowed = (ontology, frozenset((UNLABELLED, *ontology.ids)))
         return self._allowed[1]
 
-    def _flow(self, old: tiles.Manifest | None, new: tiles.Manifest) -> Flow | None:
-        """What changed between two masks of one shape; None where there is no such base."""
-        if old is None or (old.height, old.width) != (new.height, new.width):
-            return None
-        if old.data == new.data:
-            return {}
-        if old.root.level > 0 or old.tile_px != new.tile_px:
-            return diff_manifests(old, new, self.parts).flow
-        # As that does, but the tiles are at hand, and were checked or made just now.
-        changes = []
-        single = new.root.num_children == 1
-        differing = [0] if single else np.flatnonzero(new.root.differs_from(old.root)).tolist()
-        for child in differing:
-            box = new.root.box_of(child)
-            before, after = int(old.root.uniform_N[child]), int(new.root.uniform_N[child])
-            if before != MIXED and after != MIXED:
-                changes.append(uniform_change(before, after, box))
-                continue
-            before_HW, after_HW = self._pixels(old.root, child, box), self._pixels(new.root, child, box)
-            change = change_between(before_HW, after_HW, box.y, box.x)
-            changes += [] if change is None else [change]
-        return summed(changes)
-
-    def _pixels(self, node: Node, child: int, box: Box) -> LabelMap:
-        class_id = int(node.uniform_N[child])
-        if class_id == MIXED:
-            return self.parts.tile(node.digest_of_child(child))
-        return np.full((box.height, box.width), class_id, dtype_for(class_id))
-
     def finish(self, make: Callable[[NewParts], tiles.Manifest], base: Mask | None = None) -> PreparedMask:
         """One manifest, made by `make(parts)`, and its blobs written. Raises StorageFull and what `make` does."""
         mark = len(self.parts.log)
         manifest = make(self.parts)
-        flow = None if base is None else self._flow(tiles.load(base.mask_id, self.parts), manifest)
+        old, flow = None, None
+        if base is not None and (base.height, base.width) == (manifest.height, manifest.width):
+            old = Base(base.mask_id, base.size_bytes)
+            flow = diff_manifests(tiles.load(base.mask_id, self.parts), manifest, self.parts).flow
         self.parts.write_blobs(self._store, self._deps.blobs, self._scope.organisation_id)
-        return self._prepared(Built(manifest, base, flow, mark, len(self.parts.log)))
+        return self._prepared(Built(manifest, old, flow, mark, len(self.parts.log)))
 
     def stored(self, found: Sequence[Built | Unprocessable]) -> list[PreparedMask | Unprocessable]:
         """Write the blobs of all that was built."""
@@ -191,7 +178,7 @@ class Batch:
     def _prepared(self, built: Built) -> PreparedMask:
         manifest, base, flow, mark, end = built
         held, fresh = self.parts.sizes(mark, end)
-        if base is not None and (base.height, base.width) == (manifest.height, manifest.width):
+        if base is not None:
             held += base.size_bytes
         mask = Mask(
             manifest.digest,
@@ -200,7 +187,7 @@ class Batch:
             manifest.dtype,
             manifest.counts,
             max(held, len(manifest.data)),
-            None if flow is None or base is None else base.mask_id,
+            None if base is None else base.mask_id,
             flow,
         )
         return PreparedMask(mask, fresh, self.parts)
