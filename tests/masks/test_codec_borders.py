@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from masks import spec_decoder
 
-from terrazzo_masks.codec import decode, encode
+from terrazzo_masks.codec import HEADER_BYTES, decode, encode
 from terrazzo_masks.labels import LabelMap
 
 DTYPES = [np.uint8, np.uint16]
@@ -47,3 +47,15 @@ def test_tokens_of_one_strip_outlast_the_next_in_maps_for_which_no_room_is_kept(
     wide_HW = stripes(40, 140_001, np.uint8)
     assert np.array_equal(decode(encode(wide_HW, "fast")), wide_HW)
     assert encode(tile_HW, "fast") == packed
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("height", "width"), [(300, 601), (6, 40_001), (5, 65_535), (20_000, 9)])
+def test_rows_that_are_filled_up_a_band_at_a_time_are_told_from_the_band_before(
+    height: int, width: int, dtype: type[np.uint8 | np.uint16]
+) -> None:
+    labels_HW = stripes(height, width, dtype)
+    wide_HW = np.pad(labels_HW, ((0, 0), (0, -width % 8)), mode="edge")
+    data, wide = encode(labels_HW, "fast"), encode(wide_HW, "fast")
+    assert data[HEADER_BYTES:] == wide[HEADER_BYTES:]
+    assert np.array_equal(decode(data), labels_HW)

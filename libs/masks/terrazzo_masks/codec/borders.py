@@ -2,6 +2,7 @@
 
 import struct
 import threading
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +19,8 @@ COUNTS = struct.Struct("<II")
 ZSTD_LEVEL = 1
 LEAST_ROOM_BYTES = 4096
 WORD = 8
+# Bands of so many pixels stay near the processor.
+BAND_PX = 1 << 16
 # Arguments by their place: by name they cost half a microsecond.
 READ_ACROSS_FRAMES, ALLOW_EXTRA_DATA = False, False
 UINT8, INT64, UINT64 = np.dtype(np.uint8), np.dtype(np.int64), np.dtype(np.uint64)
@@ -28,16 +31,16 @@ def encode_borders(labels_HW: LabelMap) -> bytes | None:
     encode, itemsize = _kernels().encode, labels_HW.itemsize
     bytes_max = min(labels_HW.nbytes // 2 + LEAST_ROOM_BYTES, 2**32 - 1)
     used = np.zeros(2, INT64)
-    content, extras, border_2B, room_2W = _room_to_encode(bytes_max, min(labels_HW.shape[1], STRIP_PX))
+    tokens, extras, border_2B, room_2W = _room_to_encode(bytes_max, min(labels_HW.shape[1], STRIP_PX))
     for strip_HW in _strips(labels_HW):
-        if not encode(_words(strip_HW), itemsize, used, content, extras, border_2B, room_2W):
-            return None
+        for words_HW, num_told in _words(strip_HW):
+            if not encode(words_HW, num_told, itemsize, used, tokens, extras, border_2B, room_2W):
+                return None
     num_tokens, num_extras = used.tolist()
-    num_bytes = COUNTS.size + num_tokens + num_extras
-    if num_bytes > content_max(labels_HW.nbytes):
+    if COUNTS.size + num_tokens + num_extras > content_max(labels_HW.nbytes):
         return None
-    COUNTS.pack_into(content, 0, num_tokens, num_extras)
-    return pack(content[:num_bytes])
+    counts = COUNTS.pack(num_tokens, num_extras)
+    return pack(b"".join((counts, tokens[:num_tokens], extras[:num_extras])))
 
 
 def decode_borders(payload: bytes, labels_HW: LabelMap) -> LabelMap:
@@ -102,8 +105,8 @@ def _zstd() -> _Zstd:
     return _Zstd()
 
 
-def pack(content: Any) -> bytes:
-    """One zstd frame (RFC 8878) of bytes, or of an array of them, that states its content's size."""
+def pack(content: bytes) -> bytes:
+    """One zstd frame (RFC 8878) that states its content's size."""
     return _zstd().compress(content)
 
 
@@ -144,11 +147,11 @@ _kept = _Kept()
 
 
 def _room_to_encode(bytes_max: int, width: int) -> tuple[Any, ...]:
-    """Room for content, extras, the borders of two rows, and two rows of words."""
+    """Room for tokens, extras, the borders of two rows, and two rows of words."""
     sizes = bytes_max, width
     if _kept.sizes == sizes:
         return _kept.to_encode
-    outputs = room("content", COUNTS.size + 2 * bytes_max, np.uint8), room("extras", bytes_max, np.uint8)
+    outputs = room("tokens", bytes_max, np.uint8), room("extras", bytes_max, np.uint8)
     arrays = *outputs, _borders(width), room("words", 2 * width, np.uint64).reshape(2, -1)
     if bytes_max <= KEPT_BYTES_MAX:
         _kept.sizes, _kept.to_encode = sizes, arrays
@@ -162,16 +165,32 @@ def _borders(width: int) -> NDArray[np.int64]:
     return _kept.border_2B
 
 
-def _words(labels_HW: LabelMap) -> NDArray[np.uint64]:
-    """Rows as words of 8 bytes; the last pixel fills up a row's last word: there is no border in that."""
-    row_bytes = labels_HW.shape[1] * labels_HW.itemsize
-    if row_bytes % WORD == 0:
+def _words(labels_HW: LabelMap) -> Iterable[tuple[NDArray[np.uint64], int]]:
+    """Rows as words of 8 bytes, and how many of them came before: all at once, or a band after the other."""
+    if labels_HW.shape[1] * labels_HW.itemsize % WORD == 0:
         words_HW = labels_HW.view(UINT64)
-        return words_HW if words_HW.flags.aligned else words_HW.copy()
+        if words_HW.flags.aligned:
+            return ((words_HW, 0),)
+    return _bands(labels_HW)
+
+
+def _bands(labels_HW: LabelMap) -> Iterator[tuple[NDArray[np.uint64], int]]:
+    """Copies of some rows at a time, each after the first with the last row of the one before.
+
+    The last pixel fills up a row's last word: there is no border in that.
+    """
     height, width = labels_HW.shape
-    filled_HW = np.empty((height, -(-row_bytes // WORD) * WORD // labels_HW.itemsize), dtype=labels_HW.dtype)
-    filled_HW[:, :width], filled_HW[:, width:] = labels_HW, labels_HW[:, -1:]
-    return filled_HW.view(UINT64)
+    per_word = WORD // labels_HW.itemsize
+    filled = -(-width // per_word) * per_word
+    num_rows = max(1, BAND_PX // filled)
+    for top in range(0, height, num_rows):
+        num_told = min(top, 1)
+        part_HW = labels_HW[top - num_told : top + num_rows]
+        band_HW = room("band", (num_rows + 1) * filled, labels_HW.dtype)[: len(part_HW) * filled].reshape(
+            -1, filled
+        )
+        band_HW[:, :width], band_HW[:, width:] = part_HW, part_HW[:, -1:]
+        yield band_HW.view(UINT64), num_told
 
 
 def _strips(labels_HW: LabelMap) -> list[LabelMap]:

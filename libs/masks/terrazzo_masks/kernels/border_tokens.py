@@ -174,26 +174,26 @@ def encode_row(
 @lean
 def encode(
     words_HW: Words,
+    num_told: int,
     itemsize: int,
     used: NDArray[np.int64],
-    content: Bytes,
+    out_T: Bytes,
     out_E: Bytes,
     border_2B: Borders,
     room_2W: Words,
 ) -> bool:
     """Tokens and extras behind the `used` bytes of each; False when there is no room for them.
 
-    `words_HW` are pixels of `itemsize` bytes. Extras go to `out_E`, tokens to `content` behind COUNTS_BYTES, all
-    extras behind them at last: it has room for as many tokens as extras. `border_2B` (2, width + 2) and `room_2W`
-    (2, words of a row) are room to work in.
+    `words_HW` are pixels of `itemsize` bytes; `num_told` is 1 when its first row is told already, the last of the
+    rows above, else 0. `border_2B` (2, width + 2) and `room_2W` (2, words of a row) are room to work in.
     """
-    bytes_max = out_E.size
-    out_T = content[COUNTS_BYTES:]
     num, here = 1, 0
     border_2B[0, 0] = 0
+    if num_told:
+        num = find_borders(words_HW[0], itemsize, border_2B[0], room_2W)
     at, extra = used[0], used[1]
-    for y in range(words_HW.shape[0]):
-        if at + 1 > bytes_max:
+    for y in range(num_told, words_HW.shape[0]):
+        if at + 1 > out_T.size:
             return False
         if y > 0 and is_repeated(words_HW[y], words_HW[y - 1]):
             out_T[at & PLACE] = REST
@@ -201,13 +201,11 @@ def encode(
             continue
         num_above, above, here = num, here, 1 - here
         num = find_borders(words_HW[y], itemsize, border_2B[here], room_2W)
-        if at + num + num_above + 1 > bytes_max or extra + num * (NEW_BYTES_MAX + 2) > bytes_max:
+        if at + num + num_above + 1 > out_T.size or extra + num * (NEW_BYTES_MAX + 2) > out_E.size:
             return False
         at, extra = encode_row(
             border_2B[here], num, border_2B[above], num_above, itemsize, out_T, at, out_E, extra
         )
-    for i in range(extra):
-        out_T[at + i & PLACE] = out_E[i]
     used[0], used[1] = at, extra
     return True
 
@@ -359,9 +357,9 @@ def warm() -> None:
     """Compile for both dtypes, both ways."""
     for dtype in (np.dtype(np.uint8), np.dtype(np.uint16)):
         labels_HW: LabelMap = np.eye(8).astype(dtype)
-        out, out_E = np.zeros(1024, dtype=np.uint8), np.zeros(256, dtype=np.uint8)
+        out_T, out_E = np.zeros(256, dtype=np.uint8), np.zeros(256, dtype=np.uint8)
         border_2B, room_2W = np.zeros((2, 10), dtype=np.int64), np.zeros((2, 2), dtype=np.uint64)
         used = np.zeros(2, dtype=np.int64)
-        encode(labels_HW.view(np.uint64), dtype.itemsize, used, out, out_E, border_2B, room_2W)
+        encode(labels_HW.view(np.uint64), 0, dtype.itemsize, used, out_T, out_E, border_2B, room_2W)
         content = np.frombuffer(bytes(COUNTS_BYTES + labels_HW.shape[0]), dtype=np.uint8)
         decode(content, labels_HW.shape[0], np.zeros(2, dtype=np.int64), labels_HW, border_2B)
