@@ -17,6 +17,7 @@ from terrazzo_mask_storage.domain.packs import (
     ENCODINGS,
     KINDS,
     PACK_BYTES_MAX,
+    PATCHES,
     DamagedPack,
     Encoded,
     Listed,
@@ -42,7 +43,7 @@ ORG = "org_test0001"
 @given(st.binary(max_size=3_000), st.binary(max_size=3_000), st.integers(0, 3_000))
 @settings(max_examples=60, deadline=None)
 def test_bytes_come_back_whatever_they_are_stored_as(data: bytes, other: bytes, at: int) -> None:
-    for base in (None, other, data[:at] + other + data[at:]):
+    for base in (None, other, data[:at] + other + data[at:], data[:at] + other[: len(data) - at] + data[at:]):
         encoding, packed = compress(data, base)
         assert decompress(encoding, packed, base) == data
         assert len(packed) <= len(data)
@@ -52,11 +53,27 @@ def test_a_node_with_one_new_entry_costs_little_on_its_older_version() -> None:
     base = np.random.default_rng(0).bytes(8_000)
     data = base[:4_000] + np.random.default_rng(1).bytes(32) + base[4_032:]
     encoding, packed = compress(data, base)
+    assert encoding == "splice"
+    assert len(packed) < 40
+    encoding, packed = compress(base[:4_000] + data[4_000:4_032] + base[4_000:], base)
     assert encoding == "zstd_patch"
     assert len(packed) < 80
 
 
-@given(st.binary(max_size=200), st.sampled_from(["zstd", "zstd_patch"]))
+def test_what_is_new_is_spliced_in_at_both_ends_and_near_pieces_are_one() -> None:
+    base = bytes(range(1, 201))
+    places = (0, 1, 50, 54, 100, 105, 199)
+    data = bytes(0 if place in places else byte for place, byte in enumerate(base))
+    encoding, packed = compress(data, base)
+    assert encoding == "splice"
+    assert decompress("splice", packed, base) == data
+    assert packed.hex(" ") == "00 02 00 00 30 05 00 34 35 36 00 2d 01 00 04 01 00 5d 01 00"
+    for damaged in (packed[:-1], packed + b"\x00", packed + b"\x00\x01\x00", b"\xff", b"\xc9\x01\x00"):
+        with pytest.raises(DamagedData):
+            decompress("splice", damaged, base)
+
+
+@given(st.binary(max_size=200), st.sampled_from(["zstd", "zstd_patch", "splice"]))
 @example(b"\x00\xe4\x00\x00\x00\x00\x00\x00\x00\x01", "zstd")
 @settings(max_examples=300, deadline=None)
 def test_hostile_bytes_are_damaged_data_or_some_bytes(data: bytes, encoding: Any) -> None:
@@ -88,7 +105,7 @@ def test_a_pack_says_what_is_in_it(rows: list[Any]) -> None:
             digest_of(data) if how == "raw" else digest.hex(),
             kind,
             how,
-            "ab" * 32 if "patch" in how else None,
+            "ab" * 32 if how in PATCHES else None,
             0,
             data,
         )
@@ -224,7 +241,7 @@ def test_a_base_may_come_in_the_same_write(world: World) -> None:
     with deps.uow.read() as store:
         rows = store.parts(ORG, [first, second, below, above])
         assert (rows[second].base, rows[second].encoding) == (first, "patch")
-        assert (rows[above].base, rows[above].encoding) == (below, "zstd_patch")
+        assert (rows[above].base, rows[above].encoding) == (below, "splice")
         read = PartsReader(store, PackCache(deps.blobs), ORG)
         read.prefetch([second, above])
         assert (read.tile(second) == edited).all()

@@ -350,7 +350,7 @@ def test_versions_are_read_through_their_chains_of_patches() -> None:
         model = model | changes
         history.append((tree_id, model))
     assert max(part.depth for part in tables.rows.values()) == 8
-    assert sum(part.encoding == "zstd_patch" for part in tables.rows.values()) >= 19
+    assert sum(part.encoding == "splice" for part in tables.rows.values()) >= 19
     for tree_id, expected in history:
         read = reader(tables, PackCache(blobs), "org")
         assert {e.sample_id: e for e in walk(tree_id, read.node, prefetch=read.prefetch)} == expected

@@ -1,6 +1,7 @@
 """How the bytes of nodes and other small things are stored: raw, compressed, or as a patch on an older version.
 
-A patch is a zstd frame whose dictionary is the older version's bytes (zstd calls that `--patch-from`): what is the
+Where some hashes are others, a patch is a *splice*: what is new, and where it goes in the older version's
+bytes. Else it is a zstd frame whose dictionary is the older version's bytes (zstd calls that `--patch-from`): what is the
 same in both costs next to nothing. Frames have no magic number, and their length stands before them (varint), so
 that a reader allocates what was said and no more. Tiles have encodings of their own (`terrazzo_masks.codec`).
 """
@@ -10,6 +11,8 @@ from __future__ import annotations
 import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from terrazzo_mask_storage.domain.packs import Encoding, read_varint, varint
 
@@ -21,6 +24,8 @@ DATA_BYTES_MAX = 2**28
 SMALL_BYTES_MAX = 128
 # A patch of less than this share is taken without trying what plain compression gives.
 _GOOD_SHARE = 0.5
+# So many bytes between two pieces that are new are written with them: each piece costs two numbers.
+_JOINED_BYTES = 3
 _STATES_A_SIZE = 0b1110_0000
 _local = threading.local()
 
@@ -30,9 +35,16 @@ class DamagedData(ValueError):
 
 
 def compress(data: bytes, base: bytes | None = None) -> tuple[Encoding, bytes]:
-    """The smallest of: raw, zstd, and (given the older version's bytes) a patch on them."""
+    """Raw, zstd or (given the older version's bytes) a patch: a splice where that is short, else the least.
+
+    A splice takes a tenth of the time of a frame with a dictionary.
+    """
     if len(data) <= SMALL_BYTES_MAX:
         return "raw", data
+    if base is not None and len(base) == len(data):
+        splice = _splice(data, base, int(len(data) * _GOOD_SHARE))
+        if splice is not None:
+            return "splice", splice
     best: tuple[Encoding, bytes] = "raw", data
     if base:
         patch = varint(len(data)) + _with_base(data, base)
@@ -49,6 +61,8 @@ def decompress(encoding: Encoding, data: bytes, base: bytes | None = None) -> by
 
     if encoding == "raw":
         return data
+    if encoding == "splice":
+        return _spliced(data, base)
     try:
         size_bytes, start = read_varint(data, 0)
     except ValueError as error:
@@ -107,3 +121,37 @@ def _with_base(data: bytes, base: bytes) -> bytes:
     return zstandard.ZstdCompressor(compression_params=_parameters(3, size_class), dict_data=dictionary).compress(
         data
     )
+
+
+def _splice(data: bytes, base: bytes, most: int) -> bytes | None:
+    """Where bytes of one length differ: pieces of (bytes since the last, length, bytes); None if that is much."""
+    places = np.flatnonzero(np.frombuffer(data, np.uint8) != np.frombuffer(base, np.uint8))
+    if places.size >= most:
+        return None
+    last = np.flatnonzero(np.diff(places, append=len(data) + _JOINED_BYTES + 1) > _JOINED_BYTES + 1)
+    ends = places[last] + 1
+    starts = places[np.concatenate(([0], last[:-1] + 1))] if places.size else ends
+    out, at = bytearray(), 0
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        out += varint(start - at) + varint(end - start) + data[start:end]
+        at = end
+    return bytes(out) if len(out) < most else None
+
+
+def _spliced(pieces: bytes, base: bytes | None) -> bytes:
+    """What `_splice` was given. Raises DamagedData."""
+    if base is None:
+        raise DamagedData("a splice without its base")
+    out, at, place = bytearray(base), 0, 0
+    try:
+        while at < len(pieces):
+            gap, at = read_varint(pieces, at)
+            num, at = read_varint(pieces, at)
+            place += gap
+            if at + num > len(pieces) or place + num > len(out):
+                raise DamagedData(f"a piece of {num} bytes at {place} of {len(out)} does not fit")
+            out[place : place + num] = pieces[at : at + num]
+            at, place = at + num, place + num
+    except ValueError as error:
+        raise DamagedData(str(error)) from error
+    return bytes(out)

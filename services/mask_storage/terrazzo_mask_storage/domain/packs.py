@@ -21,10 +21,10 @@ from typing import Literal
 from terrazzo_masks.parts import digest_of
 
 Kind = Literal["tile", "node", "tree", "data"]
-Encoding = Literal["raw", "zstd", "zstd_patch", "fast", "small", "patch"]
+Encoding = Literal["raw", "zstd", "zstd_patch", "fast", "small", "patch", "splice"]
 KINDS: tuple[Kind, ...] = ("tile", "node", "tree", "data")
-ENCODINGS: tuple[Encoding, ...] = ("raw", "zstd", "zstd_patch", "fast", "small", "patch")
-PATCHES = frozenset({"zstd_patch", "patch"})
+ENCODINGS: tuple[Encoding, ...] = ("raw", "zstd", "zstd_patch", "fast", "small", "patch", "splice")
+PATCHES = frozenset({"zstd_patch", "patch", "splice"})
 
 # A reader fetches a whole pack for one part of it, so packs stay small enough to be read at once.
 PACK_BYTES_MAX = 2**20

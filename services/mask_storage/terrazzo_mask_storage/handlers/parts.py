@@ -13,6 +13,7 @@ from typing import TypeVar
 from terrazzo_mask_storage.domain.encodings import SMALL_BYTES_MAX, DamagedData, compress, decompress
 from terrazzo_mask_storage.domain.packs import (
     FULL_BYTES_MIN,
+    PATCHES,
     Encoded,
     Encoding,
     Kind,
@@ -366,7 +367,7 @@ class NewParts:
         else:
             encoding, data = self._packed_tile(pending.tile_HW, base)
             self._tiles[digest] = pending.tile_HW
-        if encoding not in ("zstd_patch", "patch"):
+        if encoding not in PATCHES:
             base, depth = None, 0
         return Encoded(digest, pending.kind, encoding, base, depth, data)
 
