@@ -66,11 +66,12 @@ def uniform_entry(class_id: int, area_px: int) -> Entry:
     return Entry(class_id, b"", np.array([class_id], np.int32), np.array([area_px], np.int64))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Node:
     """One node: `box` is what it covers of the map; N children in row-major order, K classes by rising id.
 
-    `uniform_N` is a class id or MIXED, `digests_N` uint8 (N, 32), zero where uniform, `counts_NK` pixels.
+    `uniform_N` is a class id or MIXED, `digests_N` uint8 (N, 32), zero where uniform, `counts_NK` pixels. It is
+    not to be changed; it isn't frozen, as that makes a small node three times as dear.
     """
 
     level: int

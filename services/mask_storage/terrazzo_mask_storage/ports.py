@@ -57,8 +57,7 @@ class Shown(NamedTuple):
     width: int
 
 
-@dataclass(frozen=True)
-class Mask:
+class Mask(NamedTuple):
     """`counts` is class id -> pixels; `size_bytes` all that the mask needs, shared tiles included.
 
     `base_mask_id` is the mask of this project that it was made from, and `flow` what differs between the two:

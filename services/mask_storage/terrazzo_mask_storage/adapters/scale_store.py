@@ -28,17 +28,20 @@ class ScaleStore(Statements):
         return {row[0]: Shown(row[1], row[2], row[3]) for row in rows}
 
     def names_of(self, scope: Scope, sample_ids: Iterable[str]) -> dict[str, str]:
-        c = tables.images.c
-        query = sa.select(c.sample_id, c.names).where(*_mine(tables.images, scope))
-        return {sample_id: names[0] for sample_id, names in self._by_ids(query, c.sample_id, sample_ids)}
+        rows = self._by_texts(f"{_NAMES} AND sample_id", (scope.organisation_id, scope.project_id), sample_ids)
+        return {sample_id: names[0] for sample_id, names in self._with_names(rows)}
 
     def image_names(self, scope: Scope) -> Iterator[tuple[str, list[str]]]:
         asked = (scope.organisation_id, scope.project_id)
         for rows in self._connection.exec_driver_sql(self._sql(_NAMES), asked).partitions(_ROWS_AT_ONCE):
-            names = [row[1] for row in rows]
-            if self._is_sqlite:  # there it is text; one by one it takes three times as long
-                names = json.loads(f"[{','.join(names)}]")
-            yield from zip((row[0] for row in rows), names, strict=True)
+            yield from self._with_names(rows)
+
+    def _with_names(self, rows: Iterable[Any]) -> Iterator[tuple[str, list[str]]]:
+        """(sample id, names) of rows whose names are as the driver gives them."""
+        sample_ids, names = tuple(zip(*rows, strict=True)) or ((), ())
+        if self._is_sqlite:  # there it is text; one by one it takes three times as long
+            names = json.loads(f"[{','.join(names)}]")
+        return zip(sample_ids, names, strict=True)
 
     def commits(self, scope: Scope, commit_ids: Iterable[str]) -> dict[str, Commit]:
         table = tables.commits

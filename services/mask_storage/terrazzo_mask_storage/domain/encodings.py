@@ -1,9 +1,9 @@
 """How the bytes of nodes and other small things are stored: raw, compressed, or as a patch on an older version.
 
-Where some hashes are others, a patch is a *splice*: what is new, and where it goes in the older version's
-bytes. Else it is a zstd frame whose dictionary is the older version's bytes (zstd calls that `--patch-from`): what is the
-same in both costs next to nothing. Frames have no magic number, and their length stands before them (varint), so
-that a reader allocates what was said and no more. Tiles have encodings of their own (`terrazzo_masks.codec`).
+Where some hashes are others, a patch is a *splice*: what is new, and where it goes in the older version's bytes.
+Else it is a zstd frame whose dictionary is that version's bytes (zstd calls that `--patch-from`): what is the same
+in both costs next to nothing. Frames have no magic number, and their length stands before them (varint), so that a
+reader allocates what was said and no more. Tiles have encodings of their own (`terrazzo_masks.codec`).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from terrazzo_masks.parts import digest_of
 
@@ -41,8 +41,7 @@ class DamagedPack(ValueError):
     """These bytes are no pack, or not a whole one."""
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """Where and how the part called `digest` is stored: `size_bytes` from `offset` on in the blob `pack`.
 
     `base` is the part that a patch is to be laid on, and `depth` how many patches lie on each other (0: none).
@@ -84,8 +83,7 @@ class PackLoad:
         return self.part_bytes + self.num_parts * (_DIGEST_BYTES + 3) + self.num_patches * _DIGEST_BYTES
 
 
-@dataclass(frozen=True)
-class Encoded:
+class Encoded(NamedTuple):
     """A part before it has a place."""
 
     digest: str
@@ -96,8 +94,7 @@ class Encoded:
     data: bytes
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(NamedTuple):
     """What a pack says of one of its parts."""
 
     digest: str

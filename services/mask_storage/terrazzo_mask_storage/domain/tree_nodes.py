@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from operator import lt
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +49,7 @@ class CorruptNode(ValueError):
     """These bytes are no node of a version tree, or not the one that its parent speaks of."""
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class TreeEntry:
+class TreeEntry(NamedTuple):
     """One sample of a version: its image and its mask, by content hash."""
 
     sample_id: str

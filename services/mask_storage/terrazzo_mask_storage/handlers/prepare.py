@@ -7,7 +7,6 @@ look-up of what is stored already, one pack and one statement per table.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
@@ -28,8 +27,7 @@ _MANY_BASES = 16
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class PreparedMask:
+class PreparedMask(NamedTuple):
     """A label map whose tiles are stored and whose rows are not: `add` does those in a transaction."""
 
     mask: Mask

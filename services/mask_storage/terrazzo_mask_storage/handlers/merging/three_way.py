@@ -112,7 +112,7 @@ class Workshop:
     def _apply_ruling(self, merged: Merged, change: Change, mask_id: str | None) -> None:
         entry = change.ours or change.theirs
         assert entry is not None, "a conflict has a side that is there"
-        ruled = None if mask_id is None else replace(entry, mask_id=mask_id)
+        ruled = None if mask_id is None else entry._replace(mask_id=mask_id)
         if ruled != change.ours:
             merged.changes[change.sample_id] = ruled
 
@@ -125,7 +125,7 @@ class Workshop:
         if strategy in ("adjudicate", "fail") and result.num_conflict_pixels:
             merged.clashing.append(_with_pixels(clashing, mask_id, result))
         if mask_id != ours.mask_id:
-            merged.changes[change.sample_id] = replace(ours, mask_id=mask_id)
+            merged.changes[change.sample_id] = ours._replace(mask_id=mask_id)
         if mask_id not in (ours.mask_id, theirs.mask_id):
             manifest = result.manifest
             size_bytes = self.mask(ours.mask_id).size_bytes
@@ -156,7 +156,7 @@ class Workshop:
         sized = []
         for made in blended:
             held, _ = self.parts.sizes(*made.log)
-            mask = replace(made.mask, size_bytes=max(0, made.mask.size_bytes + held))
+            mask = made.mask._replace(size_bytes=max(0, made.mask.size_bytes + held))
             self.masks[mask.mask_id] = mask
             sized.append(replace(made, mask=mask))
         return sized
