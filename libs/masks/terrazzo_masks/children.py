@@ -149,5 +149,6 @@ def store_root(parts: Parts, root: Node, old: Manifest | None) -> Manifest:
     """The manifest of a root, handed to the store unless it is the one that it replaces."""
     manifest = Manifest.of_root(root)
     if old is None or manifest.data != old.data:
-        parts.put_node(manifest.data, None if old is None else old.digest)
+        # Noted as what `manifest.digest` would find out again.
+        vars(manifest)["digest"] = parts.put_node(manifest.data, None if old is None else old.digest)
     return manifest

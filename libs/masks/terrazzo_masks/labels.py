@@ -65,16 +65,14 @@ def count_classes(labels_HW: LabelMap) -> dict[int, int]:
 
 def class_pixels(labels_HW: LabelMap) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """(ids, pixels) of the classes that occur, by rising id."""
-    from terrazzo_masks.kernels.counting import count_bytes, count_pairs_of_bytes
+    from terrazzo_masks.kernels import counting
 
     wide = labels_HW.dtype.itemsize == 2
-    words_W, rest_P = as_words(labels_HW, np.dtype(np.uint16 if wide else np.uint8))
+    words_W, rest_P = as_words(labels_HW, _DTYPES[wide])
     counts_K = np.zeros(65536 if wide else 256, np.int64)
-    if wide:
-        count_pairs_of_bytes(words_W, rest_P, counts_K)
-    else:
-        count_bytes(words_W, rest_P, counts_K)
-    ids_K = np.flatnonzero(counts_K)
+    count = counting.count_pairs_of_bytes if wide else counting.count_bytes
+    count(words_W, rest_P, counts_K)
+    (ids_K,) = counts_K.nonzero()
     return ids_K.astype(np.int32), counts_K[ids_K]
 
 

@@ -208,6 +208,8 @@ def uniform_node(level: int, box: Box, tile_px: int, class_id: int) -> Node:
 def child_boxes(level: int, box: Box, tile_px: int) -> list[Box]:
     """The pixels of each child of a node, in row-major order."""
     span = tile_px * FANOUT**level
+    if box.height <= span and box.width <= span:
+        return [box]
     return [
         Box(box.y + y, box.x + x, min(span, box.height - y), min(span, box.width - x))
         for y in range(0, box.height, span)

@@ -17,10 +17,13 @@ import numpy as np
 from terrazzo_masks import codec
 from terrazzo_masks.errors import MissingPart
 from terrazzo_masks.labels import LabelMap
+from terrazzo_masks.room import room
 
 TILE_HEAD = struct.Struct("<4sIIB")
 TILE_MAGIC = b"TZT1"
+_NARROW, _WIDE = np.dtype(np.uint8), np.dtype("<u2")
 CHAIN_MAX = 8
+_COPIED_BYTES_MAX = 1 << 17
 
 
 def digest_of(data: bytes) -> str:
@@ -32,8 +35,10 @@ def digest_of(data: bytes) -> str:
 
 def narrowest(labels_HW: LabelMap) -> LabelMap:
     """The map C-contiguous, little-endian, in the narrowest dtype that holds its ids; itself where it is so."""
+    if labels_HW.dtype == _NARROW and labels_HW.flags.c_contiguous:
+        return labels_HW
     wide = labels_HW.dtype.itemsize == 2 and labels_HW.max() > 255
-    return np.ascontiguousarray(labels_HW, dtype=np.dtype("<u2") if wide else np.dtype(np.uint8))
+    return np.ascontiguousarray(labels_HW, dtype=_WIDE if wide else _NARROW)
 
 
 def tile_digest(tile_HW: LabelMap) -> str:
@@ -45,8 +50,14 @@ def tile_digest(tile_HW: LabelMap) -> str:
     from blake3 import blake3
 
     pixels_HW = narrowest(tile_HW)
-    hasher = blake3(TILE_HEAD.pack(TILE_MAGIC, *pixels_HW.shape, pixels_HW.dtype.itemsize))
-    return hasher.update(pixels_HW.view(np.uint8).data).hexdigest()
+    head = TILE_HEAD.pack(TILE_MAGIC, *pixels_HW.shape, pixels_HW.dtype.itemsize)
+    if pixels_HW.nbytes > _COPIED_BYTES_MAX:
+        return blake3(head).update(pixels_HW.view(np.uint8).data).hexdigest()
+    # Hashed in one piece: behind a head of 13 bytes no chunk of the hash begins where one of the pixels does.
+    whole = room("digest", len(head) + pixels_HW.nbytes, np.uint8)
+    whole[: len(head)] = np.frombuffer(head, np.uint8)
+    whole[len(head) :] = pixels_HW.view(np.uint8).reshape(-1)
+    return blake3(whole.data).hexdigest()
 
 
 class Parts(Protocol):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from posixpath import splitext
 
 from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.blame import Origin
@@ -131,8 +130,10 @@ def _by_stem(store: Store, scope: Scope) -> dict[str, str]:
 
 
 def _stem(name: str) -> str:
-    """The name without folder and suffix. (PurePosixPath is slow enough to tell.)"""
-    return splitext(name.rpartition("/")[2])[0]
+    """The name without folder and suffix, as posixpath.splitext has it; that is slow enough to tell."""
+    name = name.rpartition("/")[2]
+    stem = name.rpartition(".")[0]
+    return stem if stem.strip(".") else name
 
 
 def _label_map(data: bytes, shown: Shown | None, max_pixels: int) -> LabelMap | str:
