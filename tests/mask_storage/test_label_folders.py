@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from terrazzo_client import TerrazzoClient
+from terrazzo_client.errors import ApiError
 from terrazzo_client.label_folder import STATE, LabelFolder, LocalChanges
 from terrazzo_schema.label_bundle import DamagedBundle, frame, frames, heads
 
@@ -86,6 +87,63 @@ def test_what_changed_in_a_folder_is_staged_committed_and_checked_out_elsewhere(
     assert other.checkout("main").num_written == 4
     assert [classes(tmp_path / "other" / f"scene-{n}.png") for n in range(4)] == [1, 1, 3, 1]
     assert other.checkout("main").num_written == 0
+
+
+def sent(world: World, files: dict[str, bytes], message: str, key: str) -> httpx.Response:
+    """A bundle of label files, staged and committed by one request."""
+    return world.client.post(
+        f"/v1/datasets/{PROJECT}/labels?message={message}",
+        content=frame([(name, data, ()) for name, data in files.items()]),
+        headers={"Idempotency-Key": key},
+    )
+
+
+def test_a_request_that_stages_and_commits_does_both_once(world: World) -> None:
+    samples = [world.sample(number) for number in range(2)]
+    files = {f"{sample_id}.png": png(1) for sample_id in samples}
+    first = sent(world, files, "both", "k1").json()
+    assert (first["commit"]["num_changed"], first["commit"]["message"]) == (2, "both")
+    assert sent(world, files, "both", "k1").json() == first, "an answer that was lost is given again"
+    assert sent(world, files, "both", "k2").json()["commit"] is None, "nothing is new"
+    reused = sent(world, {f"{samples[0]}.png": png(3)}, "both", "k1")
+    assert reused.json()["type"].endswith("/idempotency-key-reused")
+    nothing = sent(world, {"unknown.png": png(1)}, "none", "k3").json()
+    assert (nothing["commit"], len(nothing["skipped"])) == (None, 1)
+    # What was staged before goes with it, as in any commit.
+    sent_alone = frame([(f"{samples[0]}.png", png(3), ())])
+    assert world.client.post(f"/v1/datasets/{PROJECT}/labels", content=sent_alone).json()["commit"] is None
+    second = sent(world, {f"{samples[1]}.png": png(3)}, "rest", "k4").json()
+    assert second["commit"]["num_changed"] == 2
+    assert world.dataset("status")["staged"] == 0
+
+
+def test_what_gates_refuse_to_commit_stays_staged_and_the_report_is_kept(
+    world: World, folder_of: Callable[[Path], LabelFolder], labels: Path
+) -> None:
+    sample_id = world.sample(0)
+    rules = "on: {commits: [main]}\nrules:\n  - class_minimum: {class: car, pixels: 5000}\n"
+    assert world.client.put(f"/v1/datasets/{PROJECT}/gates", json={"text": rules}).status_code == 200
+    write(labels / f"{sample_id}.png", 1)
+    folder = folder_of(labels)
+    with pytest.raises(ApiError, match="gates refuse the commit"):
+        folder.add(message="too few")
+    assert world.dataset("status")["staged"] == 1
+    assert world.dataset("gate-reports")["items"][0]["passed"] is False
+    assert world.client.get(f"/v1/datasets/{PROJECT}/commits/main").status_code == 404
+    world.client.put(f"/v1/datasets/{PROJECT}/gates", json={"text": ""})
+    made = folder.add(message="now")
+    assert made.commit is not None
+    assert made.commit.num_changed == 1
+
+
+def test_a_message_that_is_too_long_for_an_address_is_committed_apart(
+    world: World, folder_of: Callable[[Path], LabelFolder], labels: Path
+) -> None:
+    write(labels / f"{world.sample(0)}.png", 1)
+    message = "why " * 200
+    made = folder_of(labels).add(message=message)
+    assert made.commit is not None
+    assert made.commit.message == message
 
 
 def test_files_that_are_gone_take_their_samples_along_only_if_told(

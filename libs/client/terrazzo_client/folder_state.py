@@ -100,7 +100,8 @@ def load(folder: Path) -> FolderState:
     """What the folder held; empty if it is new, or its state of another layout: then no file is known."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        first, *rest = (folder / STATE).read_bytes().split(b"\n")
+        # As text: JSON of bytes is decoded in a slower way.
+        first, *rest = (folder / STATE).read_bytes().decode().split("\n")
     except FileNotFoundError:
         return FolderState()
     said = json.loads(first)

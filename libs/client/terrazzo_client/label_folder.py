@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from terrazzo_client.errors import Conflict
 from terrazzo_client.folder_state import STATE, FolderState, Stat, load, save
 from terrazzo_schema.label_bundle import frame, frames, heads
-from terrazzo_schema.rest.mask_storage import CommitView, SkippedFile
+from terrazzo_schema.rest.mask_storage import MESSAGE_MAX, CommitView, SkippedFile
 
 if TYPE_CHECKING:
     from terrazzo_client.client import TerrazzoClient
@@ -74,19 +74,22 @@ class LabelFolder:
         """
         state = load(self._folder)
         changed, gone = self._compare(state)
-        skipped: list[SkippedFile] = []
-        for batch in _batches(changed):
-            self._send(state, batch, branch, skipped)
         if not remove:
             gone = []
+        skipped: list[SkippedFile] = []
+        made = None
+        batches = list(_batches(changed))
+        # The last batch may say what its commit is for: a request less.
+        is_said = message is not None and len(message) <= MESSAGE_MAX and bool(batches) and not gone
+        for batch in batches:
+            made = self._send(state, batch, branch, skipped, message if is_said and batch is batches[-1] else None)
         if gone:
             removed: dict[str, str | None] = {state.sample(name) or "": None for name in gone}
             self._datasets.stage(self._project_id, removed, branch=branch)
             state.masks |= removed
             for name in gone:
                 state.forget(name)
-        made = None
-        if message is not None and (changed or gone):
+        if message is not None and not is_said and (changed or gone):
             made = self._commit(message, branch)
         if made is not None:
             state.commit_id, state.masks = made.commit_id, {}
@@ -212,8 +215,15 @@ class LabelFolder:
         gone = places.keys() - set(there) if len(there) - num_new < len(places) else ()
         return changed, sorted(gone)
 
-    def _send(self, state: FolderState, names: Sequence[str], branch: str, skipped: list[SkippedFile]) -> None:
-        """Stage files; each is known by what it was before it was read."""
+    def _send(
+        self,
+        state: FolderState,
+        names: Sequence[str],
+        branch: str,
+        skipped: list[SkippedFile],
+        message: str | None,
+    ) -> CommitView | None:
+        """Stage files, and commit if told why; each is known by what it was before it was read."""
         young_ns = time.time_ns() - _GRAIN_NS
         stats: list[Stat] = []
         files: list[tuple[str, bytes, tuple[str, ...]]] = []
@@ -223,7 +233,7 @@ class LabelFolder:
             # A file whose sample is known needs not be looked up by its name.
             known = state.sample(name)
             files.append((name if known is None else f"{known}{os.path.splitext(name)[1]}", data, ()))
-        report = self._datasets.put_labels(self._project_id, frame(files), branch=branch)
+        report = self._datasets.put_labels(self._project_id, frame(files), branch=branch, message=message)
         for name, stat, sample_id, mask_id in zip(names, stats, report.sample_ids, report.mask_ids, strict=True):
             if sample_id is not None:
                 state.note(name, sample_id, stat)
@@ -231,6 +241,7 @@ class LabelFolder:
         if report.skipped:
             name_of = {sent: name for (sent, _, _), name in zip(files, names, strict=True)}
             skipped += [SkippedFile(file=name_of[row.file], reason=row.reason) for row in report.skipped]
+        return report.commit
 
 
 def _batches(sizes: Mapping[str, int]) -> Iterator[list[str]]:

@@ -264,10 +264,15 @@ class Datasets(Merging):
         answer = self._connection.write("POST", path, body, idempotency_key=idempotency_key)
         return CommitView.model_validate_json(answer.content)
 
-    def put_labels(self, project_id: str, data: bytes, *, branch: str = "main") -> LabelsReport:
-        """Stage many label files at once, a bundle of them (`terrazzo_schema.label_bundle`); see `LabelFolder`."""
-        path = path_of("datasets", project_id, "labels")
-        answer = self._connection.send("POST", path, params={"branch": branch}, content=data, is_long=True)
+    def put_labels(
+        self, project_id: str, data: bytes, *, branch: str = "main", message: str | None = None
+    ) -> LabelsReport:
+        """Stage many label files at once, a bundle of them (`terrazzo_schema.label_bundle`); see `LabelFolder`.
+
+        `message` (up to MESSAGE_MAX characters): all that is staged then is committed too.
+        """
+        path, params = path_of("datasets", project_id, "labels"), {"branch": branch, "message": message}
+        answer = self._connection.send("POST", path, params=params, content=data, is_long=True)
         return LabelsReport.model_validate_json(answer.content)
 
     def checkout(

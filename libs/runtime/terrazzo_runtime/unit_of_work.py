@@ -97,6 +97,12 @@ class Tx(Generic[S]):
         self.connection.exec_driver_sql(f"INSERT INTO outbox (id, topic, key, value) VALUES ({marks})", rows)
         return ids
 
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """What is done in it is taken back alone if it raises: the rest of the transaction may go on."""
+        with self.connection.begin_nested():
+            yield
+
     def remember(self, answer: BaseModel) -> None:
         """Keep the answer to this request, so that its retry gets the same one."""
         if self._once is None:

@@ -225,6 +225,10 @@ class SkippedFile(View):
     reason: str
 
 
+# Characters of a message that stands in an address.
+MESSAGE_MAX = 500
+
+
 class LabelsReport(View):
     """What became of a bundle of label files, told in the order in which they stand in it.
 
@@ -234,6 +238,9 @@ class LabelsReport(View):
     sample_ids: list[str | None] = Field(description="of each file of the bundle; null: it was skipped")
     mask_ids: list[str | None] = Field(description="of each file of the bundle; null: it was skipped")
     skipped: list[SkippedFile]
+    commit: CommitView | None = Field(
+        default=None, description="the new version, if a message was given and anything was staged"
+    )
 
 
 class CheckoutCreate(Command):

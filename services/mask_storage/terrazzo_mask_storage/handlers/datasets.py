@@ -32,6 +32,10 @@ from terrazzo_schema.rest.mask_storage import (
 STATUS_IDS_MAX = 10_000
 
 
+class NothingStaged(Conflict):
+    """There is nothing to commit."""
+
+
 def stage(tx: Tx[Store], deps: Deps, scope: Scope, command: StageCreate) -> StatusView:
     """Put masks on a branch's working set by hand. Raises Unprocessable that names the item."""
     known_project(tx.store, scope)
@@ -125,7 +129,7 @@ def commit(tx: Tx[Store], deps: Deps, scope: Scope, command: CommitCreate, calle
         staged = {sample_id: mask_id for sample_id, mask_id in staged.items() if sample_id in wanted}
     if not staged:
         which = "" if command.sample_ids is None else " of these samples"
-        raise Conflict(
+        raise NothingStaged(
             f"nothing is staged on {command.branch!r}{which}",
             field="sample_ids" if command.sample_ids is not None else "branch",
             remedy="stage masks first, or let tasks be accepted",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.blame import Origin
 from terrazzo_mask_storage.domain.versions import TreeEntry
-from terrazzo_mask_storage.handlers.datasets import stage_fitting, stage_items
+from terrazzo_mask_storage.handlers.datasets import NothingStaged, commit, stage_fitting, stage_items
 from terrazzo_mask_storage.handlers.deps import Deps
+from terrazzo_mask_storage.handlers.merging.gates import keeping_reports
 from terrazzo_mask_storage.handlers.parts import reader
 from terrazzo_mask_storage.handlers.prepare import PreparedMask, add_all, prepare_many
 from terrazzo_mask_storage.handlers.projects import known_project, ontology_of
@@ -19,19 +20,29 @@ from terrazzo_masks.errors import MaskError
 from terrazzo_masks.formats.label_files import read_label_image
 from terrazzo_masks.labels import LabelMap
 from terrazzo_runtime.auth import Principal
-from terrazzo_schema.errors import CorruptInput, Unprocessable
+from terrazzo_runtime.unit_of_work import AlreadyAnswered, Once, Tx
+from terrazzo_schema.errors import CorruptInput, TerrazzoError, Unprocessable
 from terrazzo_schema.label_bundle import DamagedBundle, frames
-from terrazzo_schema.rest.mask_storage import LabelsReport, SkippedFile
+from terrazzo_schema.rest.mask_storage import CommitCreate, CommitView, LabelsReport, SkippedFile
 
 _SAMPLE_ID = re.compile(r"smp_[0-9a-f]{24}\Z")
 _AMBIGUOUS = ""
 
 
-def put_labels(deps: Deps, scope: Scope, branch: str, data: bytes, caller: Principal) -> LabelsReport:
+def put_labels(
+    deps: Deps,
+    scope: Scope,
+    branch: str,
+    data: bytes,
+    caller: Principal,
+    message: str | None = None,
+    once: Once | None = None,
+) -> LabelsReport:
     """Stage the index PNGs (or .npy, TIFF) of a bundle: each named by its sample id, or like its image.
 
-    A file that can't be taken is reported, and the others are. Sent again, it changes nothing. Raises CorruptInput
-    for what is no bundle, StorageFull.
+    A file that can't be taken is reported, and the others are. Sent again, it changes nothing. With a `message`,
+    all that is staged then is committed, if anything is; what is refused a commit stays staged. Raises
+    CorruptInput for what is no bundle, CommitRefused, StorageFull.
     """
     try:
         files = [(name, content) for _, found in frames(data) for name, content, _ in found]
@@ -80,14 +91,60 @@ def put_labels(deps: Deps, scope: Scope, branch: str, data: bytes, caller: Princ
         if sample_id not in known or known[sample_id].mask_id != mask_id:
             rows.append((made, sample_id, origin))
     items = {s: m for s, m in zip(taken, masks, strict=True) if s is not None and m is not None}
-    if items:
+
+    def stage(tx: Tx[Store]) -> None:
+        add_all(tx.store, scope, rows)
+        if _head_of(tx.store, scope, branch) == head:
+            stage_fitting(tx, scope, branch, items, known)
+        else:
+            stage_items(tx, deps, scope, branch, items)
+
+    version = None
+    if message is not None:
+        command = CommitCreate(branch=branch, message=message)
+        version = _staged_and_committed(deps, scope, command, caller, once, stage if items else _nothing)
+    elif items:
         with deps.uow.begin() as tx:
-            add_all(tx.store, scope, rows)
-            if _head_of(tx.store, scope, branch) == head:
-                stage_fitting(tx, scope, branch, items, known)
-            else:
-                stage_items(tx, deps, scope, branch, items)
-    return LabelsReport(sample_ids=taken, mask_ids=masks, skipped=skipped)
+            stage(tx)
+    return LabelsReport(sample_ids=taken, mask_ids=masks, skipped=skipped, commit=version)
+
+
+def _nothing(_tx: Tx[Store]) -> None:
+    """No file of the bundle was taken."""
+
+
+def _staged_and_committed(
+    deps: Deps,
+    scope: Scope,
+    command: CommitCreate,
+    caller: Principal,
+    once: Once | None,
+    stage: Callable[[Tx[Store]], None],
+) -> CommitView | None:
+    """One transaction for both; None if nothing is staged. What is staged stays so when the commit is refused."""
+    refused: TerrazzoError | None = None
+    made: CommitView | None = None
+    with keeping_reports(deps, scope):
+        try:
+            with deps.uow.begin(once=once) as tx:
+                # Before any row of the working set, as a commit does: else the two could wait for each other.
+                tx.store.head_for_change(scope, command.branch)
+                stage(tx)
+                try:
+                    with tx.part():
+                        made = commit(tx, deps, scope, command, caller)
+                        tx.remember(made)
+                except NothingStaged:
+                    pass
+                except TerrazzoError as error:
+                    refused = error
+        except AlreadyAnswered as done:
+            with deps.uow.begin() as tx:
+                stage(tx)
+            made = CommitView.model_validate_json(done.answer)
+        if refused is not None:
+            raise refused
+    return made
 
 
 def _head_of(store: Store, scope: Scope, branch: str) -> str | None:
