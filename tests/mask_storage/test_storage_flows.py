@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from terrazzo_mask_storage.domain.packed import (
     pack_counts,
     pack_flow,
     pack_numbers,
+    total_counts,
     unpack_counts,
     unpack_flow,
     unpack_numbers,
@@ -68,6 +73,16 @@ def test_numbers_counts_and_flows_come_back_as_they_were() -> None:
     flow = {(5, 0): 1, (5, 9): 2, (0, 5): 300}
     assert unpack_flow(pack_flow(flow)) == flow
     assert len(pack_flow(flow)) == 10
+
+
+@given(st.lists(st.tuples(st.dictionaries(st.integers(0, 65_535), st.integers(1, 2**33)), st.integers(-2, 2))))
+@settings(deadline=None)
+def test_counts_of_many_masks_are_summed_as_one_by_one(rows: list[tuple[dict[int, int], int]]) -> None:
+    total: Counter[int] = Counter()
+    for counts, weight in rows:
+        total.update({class_id: weight * pixels for class_id, pixels in counts.items()})
+    found = total_counts([pack_counts(counts) for counts, _ in rows], [weight for _, weight in rows])
+    assert found == {class_id: pixels for class_id, pixels in total.items() if pixels}
 
 
 def test_all_masks_of_an_organisation_come_in_pages(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,7 +187,7 @@ class LabelFolder:
         Each is compared as it is met: nothing is kept of a file that is as it was.
         """
         changed: dict[str, int] = {}
-        there: list[str] = []
+        num_known = 0
         places, numbers = state.places, state.numbers
         # By the open folder where that can be done: the system then needs not walk down the path for each file.
         folder = os.open(self._folder, os.O_RDONLY) if os.scandir in os.supports_fd else None
@@ -195,25 +195,28 @@ class LabelFolder:
             with os.scandir(self._folder if folder is None else folder) as entries:
                 for entry in entries:
                     name = entry.name
-                    if not name.endswith(SUFFIXES) or name[0] == ".":
+                    place = places.get(name)
+                    if place is None and (not name.endswith(SUFFIXES) or name[0] == "."):
                         continue
                     try:
                         stat = entry.stat()
                     except FileNotFoundError:
                         continue  # a link to nothing, or a file that was removed just now
-                    place = places.get(name)
                     size = stat.st_size
-                    if place is not None and numbers[place] == size and numbers[place + 1] == stat.st_mtime_ns:
-                        there.append(name)
-                    elif S_ISREG(stat.st_mode):
-                        there.append(name)
+                    if place is not None:
+                        num_known += 1
+                        if numbers[place] == size and numbers[place + 1] == stat.st_mtime_ns:
+                            continue
+                    if S_ISREG(stat.st_mode):
                         changed[name] = size
+                    elif place is not None:
+                        num_known -= 1  # something else has its name
         finally:
             if folder is not None:
                 os.close(folder)
-        num_new = sum(1 for name in changed if name not in places)
-        gone = places.keys() - set(there) if len(there) - num_new < len(places) else ()
-        return changed, sorted(gone)
+        if num_known == len(places):
+            return changed, []
+        return changed, sorted(name for name in places if not os.path.isfile(self._folder / name))
 
     def _send(
         self,

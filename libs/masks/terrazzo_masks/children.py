@@ -121,7 +121,7 @@ def replace_tile(parts: Parts, tile_HW: LabelMap, old: Entry, flow: KeyedFlow) -
     ids_K, pixels_K = np.array([i for i, _ in held], np.int32), np.array([n for _, n in held], np.int64)
     if ids_K.size == 1:
         return Entry(int(ids_K[0]), b"", ids_K, pixels_K)
-    parts.put_tile(pixels_HW, base, digest)
+    parts.put_tile(pixels_HW, base, digest, change.box)
     return Entry(MIXED, bytes.fromhex(digest), ids_K, pixels_K)
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from terrazzo_masks import codec
+from terrazzo_masks.boxes import Box
 from terrazzo_masks.errors import MissingPart
 from terrazzo_masks.labels import LabelMap
 from terrazzo_masks.room import room
@@ -72,10 +73,13 @@ class Parts(Protocol):
     def put_node(self, data: bytes, base: str | None = None) -> str:
         """Keep a node; returns `digest_of(data)`. `base` is the node that it replaces: the two are much alike."""
 
-    def put_tile(self, tile_HW: LabelMap, base: str | None = None, digest: str | None = None) -> str:
+    def put_tile(
+        self, tile_HW: LabelMap, base: str | None = None, digest: str | None = None, box: Box | None = None
+    ) -> str:
         """Keep a tile; returns `tile_digest(tile_HW)`, which is `digest` where that is known already.
 
-        `base` is the tile of the same size that it replaces: a store may keep the difference alone.
+        `base` is the tile of the same size that it replaces: a store may keep the difference alone. `box`, where
+        it is known, is the smallest that holds all that differs from it.
         """
 
     def prefetch(self, digests: Iterable[str]) -> None:
@@ -127,14 +131,18 @@ class MemoryParts:
         self._keep(self._nodes, digest, base, patch, lambda: data)
         return digest
 
-    def put_tile(self, tile_HW: LabelMap, base: str | None = None, digest: str | None = None) -> str:
+    def put_tile(
+        self, tile_HW: LabelMap, base: str | None = None, digest: str | None = None, box: Box | None = None
+    ) -> str:
         self.num_puts += 1
         digest = digest or tile_digest(tile_HW)
         if digest in self._tiles:
             return digest
-        base = _base_of(self._tiles, base)
+        named, base = base, _base_of(self._tiles, base)
         pixels_HW = narrowest(tile_HW)
-        patch = None if base is None else codec.encode_patch(pixels_HW, self._tile(base))
+        if base != named:
+            box = None
+        patch = None if base is None else codec.encode_patch(pixels_HW, self._tile(base), box)
         self._keep(self._tiles, digest, base, patch, lambda: codec.encode(pixels_HW, self._profile))
         return digest
 

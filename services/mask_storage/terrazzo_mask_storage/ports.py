@@ -227,6 +227,13 @@ class Store(Protocol):
         """(height, width) of those that are known."""
         ...
 
+    def total_counts(self, scope: Scope, weights: Mapping[str, int]) -> dict[int, int]:
+        """Class id -> pixels over masks (id -> weight), each as often as its weight says; 0 pixels are left out.
+
+        Raises KeyError for a mask that is not known.
+        """
+        ...
+
     def mask_counts(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
         """(class id, pixels) of those that are known."""
         ...

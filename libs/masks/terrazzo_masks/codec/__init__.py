@@ -30,6 +30,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from terrazzo_masks.boxes import Box
+from terrazzo_masks.changes import change_between
 from terrazzo_masks.codec import v1, v2
 from terrazzo_masks.codec.borders import decode_borders, decode_stored, encode_borders, encode_stored
 from terrazzo_masks.codec.model import decode_model, encode_model
@@ -99,23 +101,25 @@ def decode(data: bytes, *, max_pixels: int = 2**31) -> LabelMap:
     return _checked(_decode_whole(data, header), header)
 
 
-def encode_patch(labels_HW: LabelMap, base_HW: LabelMap) -> bytes:
+def encode_patch(labels_HW: LabelMap, base_HW: LabelMap, box: Box | None = None) -> bytes:
     """Pack a label map as what differs from `base_HW`, an older version of it (same shape, dtype may differ).
 
-    A brush stroke takes some tens of bytes. When most of the map differs, all of it is packed if that is shorter.
-    Raises UnsupportedMask when one of the two is not a label map, ShapeMismatch when their shapes differ.
+    `box`, where it is known already, is the smallest that holds all that differs. A brush stroke takes some tens
+    of bytes. When most of the map differs, all of it is packed if that is shorter. Raises UnsupportedMask when one
+    of the two is not a label map, ShapeMismatch when their shapes differ.
     """
     require_labels(labels_HW)
     require_labels(base_HW, "base")
     if labels_HW.shape != base_HW.shape:
         raise ShapeMismatch(f"a patch from {base_HW.shape} to {labels_HW.shape}: a patch keeps the shape")
     plain_HW = _plain(labels_HW)
-    packed, num_changed = encode_changes(plain_HW, base_HW)
-    candidates = [(PATCH, packed)] if packed is not None else []
-    if num_changed * 4 > plain_HW.size or packed is None:
-        whole = encode_model(plain_HW, plain_HW.dtype)
-        candidates.append((MODEL, whole) if whole is not None else (STORED, encode_stored(plain_HW)))
-    method, payload = min(candidates, key=lambda candidate: len(candidate[1]))
+    packed, num_changed = encode_changes(plain_HW, base_HW, box or _differing_box(plain_HW, base_HW))
+    if packed is not None and num_changed * 4 <= plain_HW.size:
+        return _seal(plain_HW, STORED_PROFILES.index("patch"), PATCH, packed)
+    whole = encode_model(plain_HW, plain_HW.dtype)
+    method, payload = (MODEL, whole) if whole is not None else (STORED, encode_stored(plain_HW))
+    if packed is not None and len(packed) <= len(payload):
+        method, payload = PATCH, packed
     return _seal(plain_HW, STORED_PROFILES.index("patch"), method, payload)
 
 
@@ -210,6 +214,11 @@ def _crc(header: bytes, payload: bytes) -> int:
 
 def _dtype(header: Header) -> np.dtype[np.uint8 | np.uint16]:
     return UINT8 if header.itemsize == 1 else UINT16
+
+
+def _differing_box(labels_HW: LabelMap, base_HW: LabelMap) -> Box:
+    change = change_between(base_HW, labels_HW, 0, 0)
+    return Box(0, 0, 0, 0) if change is None else change.box
 
 
 def _plain(labels_HW: LabelMap) -> LabelMap:

@@ -7,6 +7,7 @@ bit saying that another follows), then the decisions of the model on that box. I
 import numpy as np
 from numpy.typing import NDArray
 
+from terrazzo_masks.boxes import Box
 from terrazzo_masks.codec import v2
 from terrazzo_masks.codec.model import decode_model, encode_model
 from terrazzo_masks.errors import CorruptMask
@@ -17,16 +18,14 @@ MARKER_BYTES = 2
 NUMBER_BYTES_MAX = 5
 
 
-def encode_changes(labels_HW: LabelMap, base_HW: LabelMap) -> tuple[bytes | None, int]:
-    """(payload, pixels that differ) of a C-contiguous, writable map; None where values leave no marker."""
-    from terrazzo_masks.kernels.pixel_sums import changes, differing_box
+def encode_changes(labels_HW: LabelMap, base_HW: LabelMap, box: Box) -> tuple[bytes | None, int]:
+    """(payload, pixels that differ) of a map; None where values leave no marker.
 
-    box = np.zeros(4, dtype=np.int64)
-    if base_HW.dtype == labels_HW.dtype and base_HW.flags.c_contiguous and base_HW.flags.writeable:
-        differing_box(labels_HW, base_HW, box)
-    else:
-        differing_box(widened("labels", labels_HW), widened("base", base_HW), box)
-    top, left, height, width = box.tolist()
+    `box` is the smallest that holds all pixels that differ from the base; of no height when there are none.
+    """
+    from terrazzo_masks.kernels.pixel_sums import changes
+
+    top, left, height, width = box
     if height == 0:
         return bytes(MARKER_BYTES + 4), 0
     part = np.s_[top : top + height, left : left + width]

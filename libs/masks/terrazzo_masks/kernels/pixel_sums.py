@@ -25,38 +25,6 @@ def checksum(labels_HW: LabelMap) -> int:
 
 
 @lean
-def differing_box(first_HW: LabelMap, second_HW: LabelMap, box: NDArray[np.int64]) -> None:
-    """Where two maps of one dtype differ: `box` (4) becomes top, left, height, width; all 0 if they are equal."""
-    height, width = first_HW.shape
-    top: Int = 0
-    bottom: Int = 0
-    left: Int = width
-    right: Int = 0
-    for y in range(height):
-        here, other = first_HW[y], second_HW[y]
-        differ = False
-        for x in range(width):
-            differ |= here[x] != other[x]
-        if not differ:
-            continue
-        if bottom == 0:
-            top = y
-        bottom = y + 1
-        x = 0
-        while x < left and here[x] == other[x]:
-            x += 1
-        left = x
-        x = width
-        while x > right and here[x - 1] == other[x - 1]:
-            x -= 1
-        right = x
-    if bottom:
-        box[0], box[1], box[2], box[3] = top, left, bottom - top, right - left
-    else:
-        box[:] = 0
-
-
-@lean
 def changes(labels_HW: Wide, base_HW: Wide, written: BoolMap, changes_HW: Wide) -> tuple[Int, Int]:
     """Fill the map of a patch: the value where the base differs, else a marker; (pixels that differ, marker).
 
@@ -102,4 +70,3 @@ def warm() -> None:
     for dtype in (np.dtype(np.uint8), np.dtype(np.uint16)):
         labels_HW: LabelMap = np.eye(3).astype(dtype)
         checksum(labels_HW)
-        differing_box(labels_HW, labels_HW, np.zeros(4, dtype=np.int64))

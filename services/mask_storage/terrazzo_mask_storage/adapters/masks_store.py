@@ -15,7 +15,7 @@ from terrazzo_mask_storage.adapters import tables
 from terrazzo_mask_storage.adapters.columns import Digest, sample_key, sample_of_key
 from terrazzo_mask_storage.adapters.statements import Statements
 from terrazzo_mask_storage.domain.blame import SOURCES, Origin
-from terrazzo_mask_storage.domain.packed import pack_counts, pack_flow, unpack_counts, unpack_flow
+from terrazzo_mask_storage.domain.packed import pack_counts, pack_flow, total_counts, unpack_counts, unpack_flow
 from terrazzo_mask_storage.ports import Mask, Scope
 
 _ROOT = "(SELECT part_id FROM parts WHERE owner = ? AND digest = ?)"
@@ -70,6 +70,12 @@ class MasksStore(Statements):
     def mask_sizes(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
         rows = self._of_masks("masks.height, masks.width", scope, mask_ids)
         return {root.hex(): (height, width) for root, height, width in rows}
+
+    def total_counts(self, scope: Scope, weights: Mapping[str, int]) -> dict[int, int]:
+        rows = list(self._of_masks("masks.counts", scope, weights))
+        if len(rows) < len(weights):
+            raise KeyError(min(weights.keys() - {root.hex() for root, _ in rows}))
+        return total_counts([counts for _, counts in rows], [weights[root.hex()] for root, _ in rows])
 
     def mask_counts(self, scope: Scope, mask_ids: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
         rows = self._of_masks("masks.counts", scope, mask_ids)

@@ -27,6 +27,9 @@ class Latest(Generic[V]):
         self._values: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._values
+
     def get(self, key: Hashable) -> V | None:
         with self._lock:
             found = self._values.get(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import dropwhile, islice
 
@@ -201,12 +202,10 @@ def _recount(
     store: Store, scope: Scope, counts: Mapping[int, int], gone: Sequence[str], come: Sequence[str]
 ) -> dict[int, int]:
     """Pixels per class of the version, from its parent's: no mask is decoded, and unchanged ones not looked at."""
-    counts_of = store.mask_counts(scope, [*gone, *come])
-    total = dict(counts)
-    for sign, mask_ids in ((-1, gone), (1, come)):
-        for mask_id in mask_ids:
-            for class_id, pixels in counts_of[mask_id]:
-                total[class_id] = total.get(class_id, 0) + sign * pixels
+    weights = Counter(come)
+    weights.subtract(Counter(gone))
+    total = Counter(counts)
+    total.update(store.total_counts(scope, weights))
     return {class_id: pixels for class_id, pixels in sorted(total.items()) if pixels}
 
 

@@ -26,6 +26,7 @@ from terrazzo_mask_storage.domain.packs import (
 from terrazzo_mask_storage.handlers.caches import PackCache
 from terrazzo_mask_storage.ports import Store
 from terrazzo_masks import codec
+from terrazzo_masks.boxes import Box
 from terrazzo_masks.errors import MaskError
 from terrazzo_masks.labels import LabelMap
 from terrazzo_masks.parts import digest_of, tile_digest
@@ -60,7 +61,12 @@ class PartsReader:
         self.prefetch(ahead)
 
     def prefetch(self, digests: Iterable[str]) -> None:
-        """Locate parts in one query, and in a second what their patches lie on."""
+        """Locate parts that will be read, unless they are nodes that are at hand."""
+        at_hand, mine = self._packs.nodes, self._organisation_id
+        self.locate(digest for digest in digests if (mine, digest) not in at_hand)
+
+    def locate(self, digests: Iterable[str]) -> None:
+        """Find out where parts lie in one query, and in a second what their patches lie on."""
         wanted = {digest for digest in digests if digest not in self._rows}
         if wanted:
             found = self._store.parts(self._organisation_id, wanted)
@@ -72,14 +78,14 @@ class PartsReader:
     def parts(self, digests: Iterable[str]) -> dict[str, Part]:
         """Where those of `digests` that are stored lie."""
         asked = list(digests)
-        self.prefetch(asked)
+        self.locate(asked)
         return {digest: self._rows[digest] for digest in asked if digest in self._rows}
 
     def row(self, digest: str) -> Part | None:
         """Where a part lies, None if it is not stored."""
         found = self._rows.get(digest)
         if found is None:
-            self.prefetch([digest])
+            self.locate([digest])
             found = self._rows.get(digest)
         return found
 
@@ -121,7 +127,9 @@ class PartsReader:
     def put_node(self, data: bytes, base: str | None = None) -> str:
         raise AssertionError("this reader writes nothing: use NewParts")
 
-    def put_tile(self, tile_HW: LabelMap, base: str | None = None, digest: str | None = None) -> str:
+    def put_tile(
+        self, tile_HW: LabelMap, base: str | None = None, digest: str | None = None, box: Box | None = None
+    ) -> str:
         raise AssertionError("this reader writes nothing: use NewParts")
 
     def stored(self, part: Part) -> bytes:
@@ -194,6 +202,7 @@ class _Pending:
     data: bytes
     tile_HW: LabelMap | None
     base: str | None
+    box: Box | None = None
     encoded: Encoded | None = None
 
 
@@ -230,12 +239,15 @@ class NewParts:
     def put_node(self, data: bytes, base: str | None = None) -> str:
         return self.put(data, base, "node")
 
-    def put_tile(self, tile_HW: LabelMap, base: str | None = None, digest: str | None = None) -> str:
+    def put_tile(
+        self, tile_HW: LabelMap, base: str | None = None, digest: str | None = None, box: Box | None = None
+    ) -> str:
         digest = digest or tile_digest(tile_HW)
         if self._take(digest, base, "tile", b"", tile_HW):
+            pending = self._pending[digest]
+            pending.box = box
             if self._last_read is not None and self._last_read[0] == base:
                 # Both are at hand, most likely even in the processor's cache: neither needs to wait.
-                pending = self._pending[digest]
                 pending.encoded, pending.tile_HW = self._encoded(digest, pending), None
                 self._tiles.clear()
                 return digest
@@ -347,7 +359,8 @@ class NewParts:
         """Look all that waits up in one query, and encode what is new."""
         found = known(self._pending)
         if self._read is not None:
-            self.prefetch([pending.base for pending in self._pending.values() if pending.base is not None])
+            bases = {pending.base for pending in self._pending.values() if pending.base is not None}
+            self._read.locate(bases - self._pending.keys() - self._new.keys())
         while self._pending:
             digest = next(iter(self._pending))
             if digest in found:
@@ -365,19 +378,20 @@ class NewParts:
         if pending.tile_HW is None:
             encoding, data = compress(pending.data, None if base is None else self.node(base))
         else:
-            encoding, data = self._packed_tile(pending.tile_HW, base)
+            box = pending.box if base == pending.base else None
+            encoding, data = self._packed_tile(pending.tile_HW, base, box)
             self._tiles[digest] = pending.tile_HW
         if encoding not in PATCHES:
             base, depth = None, 0
         return Encoded(digest, pending.kind, encoding, base, depth, data)
 
-    def _packed_tile(self, tile_HW: LabelMap, base: str | None) -> tuple[Encoding, bytes]:
+    def _packed_tile(self, tile_HW: LabelMap, base: str | None, box: Box | None) -> tuple[Encoding, bytes]:
         if base is None:
             return "fast", codec.encode(tile_HW, "fast")
         base_HW = self._tiles[base] if base in self._tiles else self.tile(base)
         if base_HW.shape != tile_HW.shape:
             return "fast", codec.encode(tile_HW, "fast")
-        patch = codec.encode_patch(tile_HW, base_HW)
+        patch = codec.encode_patch(tile_HW, base_HW, box)
         if len(patch) < _GOOD_SHARE * self._whole_size(base):
             return "patch", patch
         whole = codec.encode(tile_HW, "fast")
