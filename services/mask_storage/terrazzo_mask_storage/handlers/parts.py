@@ -306,6 +306,10 @@ class NewParts:
             mine = (self._pending, self._new)
             self._read.prefetch(d for d in digests if not any(d in parts for parts in mine))
 
+    def locate(self, digests: Iterable[str]) -> None:
+        """What is stored already of these will be read, and replaced."""
+        self._reader().locate(digests)
+
     def _reader(self) -> PartsReader:
         assert self._read is not None, "a base was named that this was given no reader for"
         return self._read

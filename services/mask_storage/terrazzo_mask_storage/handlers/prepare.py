@@ -126,13 +126,13 @@ class Batch:
     def expect(self, base_ids: Iterable[str]) -> None:
         """Look bases up together, and their tiles: masks that others are built on."""
         size_bytes_of = self._store.mask_bytes(self._scope, base_ids)
-        self.parts.prefetch(size_bytes_of)
+        self.parts.locate(size_bytes_of)
         self._bases = {
             mask_id: (Base(mask_id, size_bytes), tiles.load(mask_id, self.parts))
             for mask_id, size_bytes in size_bytes_of.items()
         }
         roots = [manifest.root for _, manifest in self._bases.values()]
-        self.parts.prefetch(digest for root in roots for digest in root.digests())
+        self.parts.locate(digest for root in roots for digest in root.digests())
         # Of many masks each old tile is looked at once: kept, they would push others out of the cache.
         self.parts.keeps_tiles = len(roots) < _MANY_BASES
 
