@@ -43,6 +43,7 @@ class FolderState:
         self.places: dict[str, int] = {}
         self.numbers = array("q")
         self._samples: str | list[str] = []
+        self._width = 0  # of an id in the text of them and the "/" behind it, if that is the same for all
 
     def stat(self, name: str) -> Stat | None:
         """(size, mtime in ns) of a file when it was noted."""
@@ -52,7 +53,12 @@ class FolderState:
     def sample(self, name: str) -> str | None:
         """Whose label a file is."""
         place = self.places.get(name)
-        return None if place is None else self._column()[place // 2]
+        if place is None:
+            return None
+        if self._width:
+            start = place // 2 * self._width
+            return str(self._samples[start : start + self._width - 1])
+        return self._column()[place // 2]
 
     def files(self) -> dict[str, str]:
         """Name of the file by sample id."""
@@ -67,7 +73,8 @@ class FolderState:
             self._column().append(sample_id)
         else:
             self.numbers[place], self.numbers[place + 1] = stat
-            self._column()[place // 2] = sample_id
+            if self.sample(name) != sample_id:
+                self._column()[place // 2] = sample_id
         self.touched.add(name)
 
     def forget(self, name: str) -> None:
@@ -87,12 +94,20 @@ class FolderState:
         state = cls()
         state.places = dict(zip(names.split("/") if names else (), range(0, len(numbers), 2), strict=True))
         state.numbers, state._samples = numbers, samples
+        width = samples.find("/") + 1
+        # Ids of one length, as all are that are given today: each is found by its place.
+        if (
+            width > 1
+            and (len(samples) + 1) * 2 == len(numbers) * width
+            and set(samples[width - 1 :: width]) == {"/"}
+        ):
+            state._width = width
         return state
 
     def _column(self) -> list[str]:
         """The sample ids; they are taken apart when the first is asked for: often none is."""
         if isinstance(self._samples, str):
-            self._samples = self._samples.split("/") if self._samples else []
+            self._samples, self._width = self._samples.split("/") if self._samples else [], 0
         return self._samples
 
 

@@ -129,7 +129,7 @@ def _built(
 ) -> Node:
     """A node over `box`, which replaces `base`; `flow` is told what changed, where it is asked for."""
     entries = []
-    if base is not None and (level > 0 or flow is not None):
+    if base is not None and base.num_children > 1 and (level > 0 or flow is not None):
         announce(parts, base, range(base.num_children))
     for child, child_box in enumerate(child_boxes(level, box, tile_px)):
         old = base.entry(child) if base is not None else None
@@ -163,7 +163,9 @@ def load(mask_id: str, parts: Parts) -> Manifest:
     data = parts.node(mask_id)
     if digest_of(data) != mask_id:
         raise CorruptMask(f"mask {mask_id}: its manifest has the digest {digest_of(data)}")
-    return Manifest.from_bytes(data)
+    manifest = Manifest.from_bytes(data)
+    vars(manifest)["digest"] = mask_id  # as `manifest.digest` would find out again
+    return manifest
 
 
 def read(manifest: Manifest, parts: Parts, *, max_pixels: int = 2**31) -> LabelMap:
