@@ -115,6 +115,9 @@ def test_a_request_that_stages_and_commits_does_both_once(world: World) -> None:
     second = sent(world, {f"{samples[1]}.png": png(3)}, "rest", "k4").json()
     assert second["commit"]["num_changed"] == 2
     assert world.dataset("status")["staged"] == 0
+    late = sent(world, files, "both", "k1").json()
+    assert late["commit"] == first["commit"]
+    assert world.dataset("status")["staged"] == 0, "what is late does not undo what came after it"
 
 
 def test_what_gates_refuse_to_commit_stays_staged_and_the_report_is_kept(

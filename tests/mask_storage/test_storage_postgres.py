@@ -9,8 +9,10 @@ import pytest
 
 from terrazzo_mask_storage.adapters import tables
 from terrazzo_mask_storage.handlers.upkeep.repack import Repacker
+from terrazzo_masks.formats.label_files import read_label_image, to_png
 from terrazzo_runtime.adapters.memory_blobs import MemoryBlobs
 from terrazzo_runtime.database import Database
+from terrazzo_schema.label_bundle import frame, frames
 
 from .conftest import PROJECT, World
 from .test_storage_upkeep import blobby, damage, deps_of, encodings, forget_caches, packs_in, verified
@@ -52,6 +54,24 @@ def test_masks_are_stored_repacked_collected_verified_and_committed(world, blobs
     [pack] = packs_in(blobs)
     damage(blobs, pack, -1)
     assert verified(world)[0]["num_damages"] > 0
+
+
+def test_label_files_named_like_images_are_staged_committed_and_checked_out(world) -> None:
+    """Names are JSON, which this database gives in another form than SQLite."""
+    world.sample(0, "scene.png", height=30, width=40)
+    labels_HW = np.zeros((30, 40), np.uint8)
+    labels_HW[5:20, 3:30] = 2
+    path = f"/v1/datasets/{PROJECT}/labels"
+    report = world.client.post(f"{path}?message=one", content=frame([("scene.png", to_png(labels_HW), ())])).json()
+    assert (report["skipped"], report["commit"]["num_changed"]) == ([], 1)
+    bundle = world.client.post(f"{path}/checkout", json={"ref": "main"}).content
+    files = [(name, read_label_image(data)) for _, found in frames(bundle) for name, data, _ in found]
+    assert [name for name, _ in files] == ["scene"]
+    assert (files[0][1] == labels_HW).all()
+    refused = world.client.post(
+        f"{path}?message=none", content=frame([("other.png", to_png(labels_HW), ())])
+    ).json()
+    assert (refused["commit"], len(refused["skipped"])) == (None, 1)
 
 
 def test_many_hands_that_store_the_same_parts_at_once_do_not_wait_for_each_other_in_a_ring(world) -> None:

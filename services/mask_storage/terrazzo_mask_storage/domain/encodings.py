@@ -37,7 +37,7 @@ class DamagedData(ValueError):
 def compress(data: bytes, base: bytes | None = None) -> tuple[Encoding, bytes]:
     """Raw, zstd or (given the older version's bytes) a patch: a splice where that is short, else the least.
 
-    A splice takes a tenth of the time of a frame with a dictionary.
+    A splice takes a quarter of the time of a frame with a dictionary, and is as short.
     """
     if len(data) <= SMALL_BYTES_MAX:
         return "raw", data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.blame import Origin
@@ -48,6 +49,41 @@ def put_labels(
         files = [(name, content) for _, found in frames(data) for name, content, _ in found]
     except DamagedBundle as error:
         raise CorruptInput(f"the body is no bundle of labels: {error}", field="body") from error
+    read = _read(deps, scope, branch, files, caller)
+    items = {s: m for s, m in zip(read.sample_ids, read.mask_ids, strict=True) if s is not None and m is not None}
+
+    def stage(tx: Tx[Store]) -> None:
+        add_all(tx.store, scope, read.rows)
+        if _head_of(tx.store, scope, branch) == read.head:
+            stage_fitting(tx, scope, branch, items, read.known)
+        else:
+            stage_items(tx, deps, scope, branch, items)
+
+    version = None
+    if message is not None:
+        command = CommitCreate(branch=branch, message=message)
+        version = _staged_and_committed(deps, scope, command, caller, once, stage if items else _nothing)
+    elif items:
+        with deps.uow.begin() as tx:
+            stage(tx)
+    return LabelsReport(sample_ids=read.sample_ids, mask_ids=read.mask_ids, skipped=read.skipped, commit=version)
+
+
+@dataclass
+class _Read:
+    """What is in a bundle. Of each file its sample and its mask (None: skipped); masks that are new, as `rows`;
+    what the branch's `head` said of the samples, as `known`."""
+
+    head: str | None
+    known: dict[str, TreeEntry]
+    sample_ids: list[str | None]
+    mask_ids: list[str | None]
+    skipped: list[SkippedFile]
+    rows: list[tuple[PreparedMask, str, Origin]]
+
+
+def _read(deps: Deps, scope: Scope, branch: str, files: Sequence[tuple[str, bytes]], caller: Principal) -> _Read:
+    """Decode the files and store their tiles. Raises StorageFull."""
     skipped: list[SkippedFile] = []
     with deps.uow.read() as store:
         ontology = ontology_of(known_project(store, scope).ontology_json)
@@ -59,8 +95,9 @@ def put_labels(
         if base is not None:
             read = reader(store, deps.packs, scope.organisation_id)
             known = versions.find_many(base.tree_id, wanted, read.node, read.prefetch)
-    head = None if base is None else base.commit_id
-    taken: list[str | None] = list(sample_ids)
+    found = _Read(
+        None if base is None else base.commit_id, known, list(sample_ids), [None] * len(files), skipped, []
+    )
     places: list[int] = []
 
     def maps() -> Iterator[tuple[LabelMap, str | None]]:
@@ -70,43 +107,25 @@ def put_labels(
             read_map = _label_map(content, shown.get(sample_id), deps.settings.max_image_pixels)
             if isinstance(read_map, str):
                 skipped.append(SkippedFile(file=name, reason=read_map))
-                taken[place] = None
+                found.sample_ids[place] = None
             else:
                 places.append(place)
                 entry = known.get(sample_id)
                 yield read_map, None if entry is None else entry.mask_id
 
     prepared = prepare_many(deps, scope, maps(), ontology)
-    masks: list[str | None] = [None] * len(files)
-    rows: list[tuple[PreparedMask, str, Origin]] = []
     origin = Origin("import", caller.key_id)
     for place, made in zip(places, prepared, strict=True):
         if isinstance(made, Unprocessable):
             skipped.append(SkippedFile(file=files[place][0], reason=made.detail))
-            taken[place] = None
+            found.sample_ids[place] = None
             continue
         sample_id, mask_id = sample_ids[place], made.mask.mask_id
         assert sample_id is not None, "only files of samples are read"
-        masks[place] = mask_id
+        found.mask_ids[place] = mask_id
         if sample_id not in known or known[sample_id].mask_id != mask_id:
-            rows.append((made, sample_id, origin))
-    items = {s: m for s, m in zip(taken, masks, strict=True) if s is not None and m is not None}
-
-    def stage(tx: Tx[Store]) -> None:
-        add_all(tx.store, scope, rows)
-        if _head_of(tx.store, scope, branch) == head:
-            stage_fitting(tx, scope, branch, items, known)
-        else:
-            stage_items(tx, deps, scope, branch, items)
-
-    version = None
-    if message is not None:
-        command = CommitCreate(branch=branch, message=message)
-        version = _staged_and_committed(deps, scope, command, caller, once, stage if items else _nothing)
-    elif items:
-        with deps.uow.begin() as tx:
-            stage(tx)
-    return LabelsReport(sample_ids=taken, mask_ids=masks, skipped=skipped, commit=version)
+            found.rows.append((made, sample_id, origin))
+    return found
 
 
 def _nothing(_tx: Tx[Store]) -> None:
@@ -139,8 +158,7 @@ def _staged_and_committed(
                 except TerrazzoError as error:
                     refused = error
         except AlreadyAnswered as done:
-            with deps.uow.begin() as tx:
-                stage(tx)
+            # Staged then too, and not again: others may have gone on from there.
             made = CommitView.model_validate_json(done.answer)
         if refused is not None:
             raise refused
