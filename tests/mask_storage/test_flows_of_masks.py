@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from terrazzo_mask_storage.domain.blame import Origin
 from terrazzo_mask_storage.handlers.prepare import PreparedMask, add_all, prepare_many
 from terrazzo_mask_storage.handlers.projects import ontology_of
 from terrazzo_mask_storage.ports import Mask, Scope
-from terrazzo_masks import diff
+from terrazzo_masks import diff, tiles
 
 from .conftest import PROJECT, World
 from .test_storage_regions import paint
@@ -52,6 +54,21 @@ def test_the_flow_is_that_of_the_two_label_maps(world: World, height: int, width
     assert flat.flow == diff.flow(old_HW, flat_HW) != {}
     [back] = stored(world, [(np.where(flat_HW == 2, np.uint8(3), old_HW), flat.mask_id)])
     assert back.flow == {(2, 3): height * width}
+
+
+def test_a_base_in_other_tiles_changes_no_id(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    old_HW = blobby(3, 300, 300)
+    new_HW = old_HW.copy()
+    new_HW[10:20, 10:20] = 2
+    # As an older release may have stored it.
+    in_small_tiles = functools.partial(tiles.build, tile_px=64)
+    with monkeypatch.context() as patch:
+        patch.setattr(tiles, "build", in_small_tiles)
+        [old] = stored(world, [(old_HW, None)])
+    assert old.mask_id == in_small_tiles(old_HW, tiles.MemoryParts()).digest
+    [new] = stored(world, [(new_HW, old.mask_id)])
+    assert new.mask_id == tiles.build(new_HW, tiles.MemoryParts()).digest
+    assert (new.base_mask_id, new.flow) == (None, None)
 
 
 def test_a_base_of_another_shape_says_nothing(world: World) -> None:

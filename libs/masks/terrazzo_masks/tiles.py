@@ -105,7 +105,7 @@ def build(labels_HW: LabelMap, parts: Parts, *, tile_px: int = TILE_PX, base: Ma
 
 
 def rebuild(labels_HW: LabelMap, parts: Parts, base: Manifest) -> tuple[Manifest, Flow]:
-    """As `build`, of a later version of `base`; also returns what changed: pixels by (old id, new id).
+    """As `build` in the base's tile size, of its later version; also what changed: pixels by (old id, new id).
 
     Of the base, the tiles that changed are read. Raises ShapeMismatch for a map of another size, UnsupportedMask,
     CorruptMask when a part of the base is damaged or not what its parent says.

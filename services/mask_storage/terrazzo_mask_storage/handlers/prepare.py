@@ -140,7 +140,8 @@ class Batch:
         mark = len(self.parts.log)
         base, old = self._bases.get(base_id or "", (None, None))
         flow: Flow | None = None
-        if old is None or labels_HW.shape != (old.height, old.width):
+        # A mask's id is that of its pixels in tiles of our size, whatever it was made from.
+        if old is None or (old.height, old.width, old.tile_px) != (*labels_HW.shape, tiles.TILE_PX):
             base, manifest = None, tiles.build(labels_HW, self.parts)
         else:
             manifest, flow = tiles.rebuild(labels_HW, self.parts, old)
