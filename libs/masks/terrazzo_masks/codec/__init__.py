@@ -105,9 +105,9 @@ def encode_patch(labels_HW: LabelMap, base_HW: LabelMap, box: Box | None = None)
     """Pack a label map as what differs from `base_HW`, an older version of it (same shape, dtype may differ).
 
     `box`, where it is known already, is the smallest that holds all that differs; bytes that were made with a
-    smaller one are refused when they are decoded. A brush stroke takes some tens of bytes. When most of the map differs,
-    all of it is packed if that is shorter. Raises UnsupportedMask when one of the two is not a label map, ShapeMismatch
-    when their shapes differ.
+    smaller one are refused when they are decoded. A brush stroke takes some tens of bytes. When most of the map
+    differs, all of it is packed if that is shorter. Raises UnsupportedMask when one of the two is not a label map,
+    ShapeMismatch when their shapes differ.
     """
     require_labels(labels_HW)
     require_labels(base_HW, "base")
