@@ -21,8 +21,10 @@ def decode(data: bytes, base: Rows | None = None) -> Rows:
     if data[4] == 1:
         return decode_version_1(data)
     _, version, profile, itemsize, method, height, width, pixel_sum, crc = struct.unpack_from("<4sBBBBIIII", data)
-    if version not in (2, 3) or profile > 2 or itemsize not in (1, 2) or method > 3 or height == 0 or width == 0:
+    if version not in (2, 3) or profile > 2 or itemsize not in (1, 2) or height == 0 or width == 0:
         raise Refused("header")
+    if method > (3 if version == 2 else 4):
+        raise Refused("method")
     payload = data[24:]
     if zlib.crc32(data[:20] + payload) != crc:
         raise Refused("CRC")
@@ -38,7 +40,7 @@ def decode(data: bytes, base: Rows | None = None) -> Rows:
     else:
         if base is None:
             raise Refused("a patch needs its base")
-        rows = patch(payload, itemsize, version, base)
+        rows = patch(payload, itemsize, version, base) if method == 3 else runs(payload, itemsize, base)
     if checksum(rows) != pixel_sum:
         raise Refused("pixel checksum")
     return rows
@@ -50,9 +52,7 @@ def patch(payload: bytes, itemsize: int, version: int, base: Rows) -> Rows:
         changed = Model2(payload[2:], itemsize, base).map(len(base), len(base[0]))
         return put(changed, base, marker, 0, 0)
     left_over = list(payload[2:])
-    top, left, height, width = (number(left_over) for _ in range(4))
-    if top + height > len(base) or left + width > len(base[0]) or (height == 0) != (width == 0):
-        raise Refused("box")
+    top, left, height, width = box_of(left_over, base)
     if height == 0:
         if left_over:
             raise Refused("left over")
@@ -60,6 +60,41 @@ def patch(payload: bytes, itemsize: int, version: int, base: Rows) -> Rows:
     part = [line[left : left + width] for line in base[top : top + height]]
     changed = Model3(bytes(left_over), itemsize, part, height * width).map(height, width)
     return put(changed, base, marker, top, left)
+
+
+def box_of(left_over: list[int], base: Rows) -> tuple[int, int, int, int]:
+    top, left, height, width = (number(left_over) for _ in range(4))
+    if top + height > len(base) or left + width > len(base[0]) or (height == 0) != (width == 0):
+        raise Refused("box")
+    return top, left, height, width
+
+
+def runs(payload: bytes, itemsize: int, base: Rows) -> Rows:
+    left_over = list(payload)
+    top, left, height, width = box_of(left_over, base)
+    rows = [list(line) for line in base]
+    start, end, value = 0, 0, -1
+    for y in range(top, top + height):
+        token = left_over.pop(0)
+        told = []
+        if token == 0:
+            end_before = 0
+            for _ in range(number(left_over)):
+                start = end_before + number(left_over)
+                end = start + number(left_over) + 1
+                value = int.from_bytes(bytes(left_over.pop(0) for _ in range(itemsize)), "little")
+                told.append((start, end, value))
+                end_before = end
+        else:
+            start, end = start + (token >> 4) - 8, end + token % 16 - 8
+            told.append((start, end, value))
+        for first, behind, colour in told:
+            if colour < 0 or not 0 <= first < behind <= width:
+                raise Refused("run")
+            rows[y][left + first : left + behind] = [colour] * (behind - first)
+    if left_over:
+        raise Refused("left over")
+    return rows
 
 
 def put(changed: Rows, base: Rows, marker: int, top: int, left: int) -> Rows:

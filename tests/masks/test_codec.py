@@ -169,10 +169,31 @@ def test_another_base_is_found_out() -> None:
         encode_patch(labels_HW, base_HW[:39])
 
 
+def patch_by_the_model(labels_HW: LabelMap, base_HW: LabelMap) -> bytes:
+    """As releases before the method `runs` wrote every patch."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(codec, "encode_runs", lambda *_: (None, 0))
+        return encode_patch(labels_HW, base_HW)
+
+
+@given(labels_HW=LABEL_MAPS, seed=st.integers(0, 2**32 - 1), num_boxes=st.integers(0, 4))
+@settings(deadline=None, max_examples=80)
+def test_patches_of_a_few_boxes_come_back_by_either_method(labels_HW: LabelMap, seed: int, num_boxes: int) -> None:
+    rng = np.random.default_rng(seed)
+    base_HW = labels_HW.copy()
+    for _ in range(num_boxes):
+        y, x = rng.integers(0, labels_HW.shape[0]), rng.integers(0, labels_HW.shape[1])
+        value = int(rng.integers(0, np.iinfo(labels_HW.dtype).max + 1))
+        base_HW[y : y + rng.integers(1, 6), x : x + rng.integers(1, 30)] = value
+    for data in (encode_patch(labels_HW, base_HW), patch_by_the_model(labels_HW, base_HW)):
+        np.testing.assert_array_equal(decode_patch(data, base_HW), labels_HW)
+
+
 ENCODERS: dict[str, Callable[[LabelMap], bytes]] = {
     "fast": lambda labels_HW: encode(labels_HW, "fast"),
     "small": encode,
-    "patch": lambda labels_HW: encode_patch(labels_HW, np.zeros_like(labels_HW)),
+    "runs": lambda labels_HW: encode_patch(labels_HW, np.zeros_like(labels_HW)),
+    "patch": lambda labels_HW: patch_by_the_model(labels_HW, np.zeros_like(labels_HW)),
     "v1 fast": lambda labels_HW: v1.encode(labels_HW, "fast"),
     "v1 small": lambda labels_HW: v1.encode(labels_HW, "small"),
 }
@@ -226,7 +247,7 @@ def forged(
     height=st.one_of(st.integers(0, 40), st.integers(0, 2**32 - 1)),
     width=st.one_of(st.integers(0, 40), st.integers(0, 2**32 - 1)),
     itemsize=st.integers(0, 3),
-    method=st.integers(0, 4),
+    method=st.integers(0, 5),
     version=st.sampled_from([2, 3]),
     payload=st.one_of(st.binary(max_size=60), st.binary(max_size=60).map(zstandard.compress)),
 )
@@ -290,6 +311,61 @@ def test_a_patch_says_where_it_applies_and_no_more() -> None:
             decode_patch(forged(40, 50, payload, method=codec.PATCH, pixel_sum=1), base_HW)
     with pytest.raises(CorruptMask, match="left over"):
         decode_patch(forged(40, 50, bytes(7), method=codec.PATCH), base_HW)
+
+
+def test_a_stroke_is_runs_and_what_they_do_not_tell_shortly_is_left_to_the_model() -> None:
+    base_HW = np.zeros((300, 300), np.uint16)
+    labels_HW = base_HW.copy()
+    labels_HW[100:130, 40:60] = 700
+    assert encode_patch(labels_HW, base_HW)[7] == codec.RUNS
+    labels_HW[100:200, 40:60] = 700
+    data = encode_patch(labels_HW, base_HW)
+    assert data[7] == codec.PATCH
+    np.testing.assert_array_equal(decode_patch(data, base_HW), labels_HW)
+    # A run reaches over pixels that had its value before, and one byte tells of a row of it.
+    base_HW[110:120, 50:55] = 700
+    labels_HW = base_HW.copy()
+    labels_HW[100:130, 40:60] = 700
+    data = encode_patch(labels_HW, base_HW)
+    assert len(data) <= codec.HEADER_BYTES + 5 + 5 + 29
+    np.testing.assert_array_equal(decode_patch(data, base_HW), labels_HW)
+
+
+RUNS_OF_4_BY_9 = {
+    "no box": b"\x00\x00\x01",
+    "a number that does not end": b"\x80\x80\x80\x80\x80\x80\x00\x00\x00",
+    "a box below the map": b"\x03\x00\x02\x01" + b"\x00\x00" * 2,
+    "a box beside the map": b"\x00\x08\x01\x02" + b"\x00\x00",
+    "no height": b"\x00\x00\x00\x01",
+    "no width": b"\x00\x00\x01\x00\x00\x00",
+    "left over behind nothing": b"\x00\x00\x00\x00\x00",
+    "a row that is missing": b"\x00\x00\x02\x04\x00\x00",
+    "moved before there is a run": b"\x00\x00\x01\x04\x88",
+    "moved out to the left": b"\x00\x00\x02\x04\x00\x01\x00\x00\x07\x78",
+    "moved out to the right": b"\x00\x00\x02\x04\x00\x01\x00\x03\x07\x89",
+    "moved to nothing": b"\x00\x00\x02\x04\x00\x01\x00\x00\x07\x98",
+    "a run beyond the box": b"\x00\x00\x01\x04\x00\x01\x02\x02\x07",
+    "a second run beyond the box": b"\x00\x00\x01\x04\x00\x02\x00\x01\x07\x02\x00\x08",
+    "a gap cut short": b"\x00\x00\x01\x04\x00\x01",
+    "a length cut short": b"\x00\x00\x01\x04\x00\x01\x00",
+    "a value cut short": b"\x00\x00\x01\x04\x00\x01\x00\x00",
+    "fewer runs than it says": b"\x00\x00\x01\x04\x00\x7f\x00\x00\x07",
+    "more runs than can be": b"\x00\x00\x01\x04\x00\xff\xff\xff\xff\x7f\x00\x00\x07",
+    "bytes left over": b"\x00\x00\x01\x04\x00\x01\x00\x00\x07\x00",
+}
+
+
+@pytest.mark.parametrize("what", RUNS_OF_4_BY_9)
+def test_runs_that_do_not_fit_are_refused(what: str) -> None:
+    base_HW = np.zeros((4, 9), np.uint8)
+    with pytest.raises(CorruptMask, match="are no runs in a map"):
+        decode_patch(forged(4, 9, RUNS_OF_4_BY_9[what], method=codec.RUNS), base_HW)
+
+
+def test_runs_are_of_version_3_alone() -> None:
+    base_HW = np.zeros((40, 50), np.uint8)
+    with pytest.raises(CorruptMask, match="impossible header"):
+        decode_patch(forged(40, 50, bytes(4), method=codec.RUNS, version=2), base_HW)
 
 
 def test_rooms_kept_between_calls_do_not_leak_from_map_to_map() -> None:
@@ -361,14 +437,16 @@ def test_golden_bytes_of_every_version_decode_for_ever(name: str) -> None:
     expected_HW = np.load(GOLDEN / f"{name}.npy")
     files = sorted(GOLDEN.glob(f"{name}.v*.tzlm"))
     assert len(files) >= 2
-    assert {path.name.split(".")[1] for path in files} == ({"v3"} if name == "dense" else {"v1", "v2", "v3"})
+    newer = name == "dense" or name.startswith("strokes")
+    assert {path.name.split(".")[1] for path in files} == ({"v3"} if newer else {"v1", "v2", "v3"})
     for path in files:
         data = path.read_bytes()
         patch = profile_of(data) == "patch"
         decoded_HW = decode_patch(data, np.load(GOLDEN / f"{name}.base.npy")) if patch else decode(data)
         assert decoded_HW.dtype == expected_HW.dtype
         np.testing.assert_array_equal(decoded_HW, expected_HW, path.name)
-        assert path.name == f"{name}.v{data[4]}.{profile_of(data)}.tzlm"
+        packed = "runs" if data[7] == codec.RUNS else profile_of(data)
+        assert path.name == f"{name}.v{data[4]}.{packed}.tzlm"
 
 
 @pytest.mark.parametrize("name", golden_maps())
@@ -378,4 +456,6 @@ def test_the_model_writes_the_golden_bytes_again(name: str) -> None:
     assert encode(labels_HW, "small") == (GOLDEN / f"{name}.v3.small.tzlm").read_bytes()
     if (GOLDEN / f"{name}.base.npy").exists():
         base_HW = np.load(GOLDEN / f"{name}.base.npy")
-        assert encode_patch(labels_HW, base_HW) == (GOLDEN / f"{name}.v3.patch.tzlm").read_bytes()
+        data = encode_patch(labels_HW, base_HW)
+        packed = "runs" if data[7] == codec.RUNS else "patch"
+        assert data == (GOLDEN / f"{name}.v3.{packed}.tzlm").read_bytes()

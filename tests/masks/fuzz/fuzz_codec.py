@@ -27,6 +27,7 @@ def main() -> None:
         import terrazzo_masks.kernels.border_tokens
         import terrazzo_masks.kernels.label_model
         import terrazzo_masks.kernels.label_model_v2
+        import terrazzo_masks.kernels.patch_runs
         import terrazzo_masks.kernels.pixel_sums  # noqa: F401
     target.MAX_PIXELS = 1 << 10
 

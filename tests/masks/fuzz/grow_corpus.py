@@ -1,4 +1,6 @@
-"""Write the seeds of the corpus: small encodings of every method; those of version 2, `*.v2`, stay as they are.
+"""Write the seeds of the corpus: small encodings of every method.
+
+Those of version 2, `*.v2`, and the patches of a stroke and of nothing by the model stay as they are.
 
 python tests/masks/fuzz/grow_corpus.py
 """
@@ -31,7 +33,14 @@ def seeds() -> dict[str, bytes]:
     }
     found = {f"{name}.{profile}": encode(m, profile) for name, m in maps.items() for profile in ("fast", "small")}
     found |= {f"{name}.v1": v1.encode(m, "small") for name, m in maps.items()}
-    found |= {"stroke.patch": encode_patch(stroke_HW, BASE_HW), "none.patch": encode_patch(BASE_HW, BASE_HW)}
+    rows_HW = np.where(np.arange(24)[:, None] % 3 == 0, BASE_HW + 90, BASE_HW).astype(np.uint8)
+    jumps_HW = stroke_HW.copy()
+    jumps_HW[14, 2:5], jumps_HW[14, 30], jumps_HW[15, 3:6] = 8, 9, 9
+    found |= {
+        f"{name}.runs": encode_patch(m, BASE_HW)
+        for name, m in (("stroke", stroke_HW), ("jumps", jumps_HW), ("wide", jumps_HW.astype(np.uint16) * 999))
+    }
+    found |= {"none.runs": encode_patch(BASE_HW, BASE_HW), "rows.patch": encode_patch(rows_HW, BASE_HW)}
     return found
 
 

@@ -7,7 +7,7 @@ Layout, little endian; 24 bytes of header, then the payload of the method:
     4       1     version, 3
     5       1     profile: 0 fast, 1 small, 2 patch (what was asked for; decoding does not depend on it)
     6       1     bytes per pixel: 1 (uint8) or 2 (uint16)
-    7       1     method: 0 stored, 1 borders, 2 model, 3 patch
+    7       1     method: 0 stored, 1 borders, 2 model, 3 patch, 4 runs
     8       4     height_px, 1..2**32-1
     12      4     width_px
     16      4     checksum of the pixels (sum of value + 1 times an odd factor of the place)
@@ -15,8 +15,8 @@ Layout, little endian; 24 bytes of header, then the payload of the method:
 
 `fast` tells where the borders of a row lie from those of the row above, a byte each, and lets zstd pack them.
 `small` codes the few pixels at which neighbours disagree under adaptive contexts by a range coder; where they
-agree, a whole run takes one decision. A *patch* codes, by the same model, only what differs from a base
-of the same shape. A map for which that does not pay is stored as it is, packed by zstd: no map grows by more than
+agree, a whole run takes one decision. A *patch* holds only what differs from a base of the same shape: a stroke as
+runs of one value, about a byte a row, more than that by the same model. A map for which that does not pay is stored as it is, packed by zstd: no map grows by more than
 0.1 % and 64 bytes.
 
 The CRC-32 detects each single flipped bit with certainty, the checksum each single wrong pixel: a patch that is
@@ -36,6 +36,7 @@ from terrazzo_masks.codec import v1, v2
 from terrazzo_masks.codec.borders import decode_borders, decode_stored, encode_borders, encode_stored
 from terrazzo_masks.codec.model import decode_model, encode_model
 from terrazzo_masks.codec.patches import decode_changes, encode_changes
+from terrazzo_masks.codec.runs import decode_runs, encode_runs
 from terrazzo_masks.errors import CorruptMask, ShapeMismatch, UnsupportedMask
 from terrazzo_masks.labels import LabelMap, require_labels
 
@@ -49,7 +50,8 @@ CHECKSUM = struct.Struct("<I")
 HEADER_BYTES = HEADER.size + CHECKSUM.size
 PROFILES: tuple[Profile, ...] = ("fast", "small")
 STORED_PROFILES: tuple[StoredProfile, ...] = ("fast", "small", "patch")
-STORED, BORDERS, MODEL, PATCH = range(4)
+STORED, BORDERS, MODEL, PATCH, RUNS = range(5)
+PATCHES = (PATCH, RUNS)
 UINT8, UINT16 = np.dtype(np.uint8), np.dtype(np.uint16)
 
 
@@ -94,7 +96,7 @@ def decode(data: bytes, *, max_pixels: int = 2**31) -> LabelMap:
     if _version(data) == v1.VERSION:
         return v1.decode(data, max_pixels=max_pixels)
     header = _read_header(data, max_pixels)
-    if header.method == PATCH:
+    if header.method in PATCHES:
         raise CorruptMask(
             "these bytes are a patch: they are decoded with the label map that they were made against"
         )
@@ -114,7 +116,11 @@ def encode_patch(labels_HW: LabelMap, base_HW: LabelMap, box: Box | None = None)
     if labels_HW.shape != base_HW.shape:
         raise ShapeMismatch(f"a patch from {base_HW.shape} to {labels_HW.shape}: a patch keeps the shape")
     plain_HW = _plain(labels_HW)
-    packed, num_changed = encode_changes(plain_HW, base_HW, box or _differing_box(plain_HW, base_HW))
+    box = box or _differing_box(plain_HW, base_HW)
+    runs, num_changed = encode_runs(plain_HW, base_HW, box)
+    if runs is not None and num_changed * 4 <= plain_HW.size:
+        return _seal(plain_HW, STORED_PROFILES.index("patch"), RUNS, runs)
+    packed, num_changed = encode_changes(plain_HW, base_HW, box)
     if packed is not None and num_changed * 4 <= plain_HW.size:
         return _seal(plain_HW, STORED_PROFILES.index("patch"), PATCH, packed)
     whole = encode_model(plain_HW, plain_HW.dtype)
@@ -133,14 +139,17 @@ def decode_patch(data: bytes, base_HW: LabelMap, *, max_pixels: int = 2**31) -> 
     if _version(data) == v1.VERSION:
         return v1.decode(data, max_pixels=max_pixels)
     header = _read_header(data, max_pixels)
-    if header.method != PATCH:
+    if header.method not in PATCHES:
         return _checked(_decode_whole(data, header), header)
     if base_HW.shape != (header.height, header.width):
         raise CorruptMask(
             f"a patch of {header.height} x {header.width} pixels does not fit a base {base_HW.shape}"
         )
     labels_HW: LabelMap = np.empty(base_HW.shape, dtype=_dtype(header))
-    return _checked(decode_changes(data[HEADER_BYTES:], header.version, labels_HW, base_HW), header)
+    payload = data[HEADER_BYTES:]
+    if header.method == RUNS:
+        return _checked(decode_runs(payload, labels_HW, base_HW), header)
+    return _checked(decode_changes(payload, header.version, labels_HW, base_HW), header)
 
 
 def profile_of(data: bytes) -> StoredProfile:
@@ -173,7 +182,8 @@ def _read_header(data: bytes, max_pixels: int) -> Header:
     if stated != _crc(data[: HEADER.size], data[HEADER_BYTES:]):
         raise CorruptMask("the checksum of the encoded label map does not match: its bytes are damaged")
     header = Header(*HEADER.unpack_from(data)[1:])
-    if header.profile >= len(STORED_PROFILES) or header.itemsize not in (1, 2) or header.method > PATCH:
+    last_method = RUNS if version == VERSION else PATCH
+    if header.profile >= len(STORED_PROFILES) or header.itemsize not in (1, 2) or header.method > last_method:
         raise CorruptMask(f"impossible header: {header}")
     if header.height == 0 or header.width == 0 or header.height * header.width > max_pixels:
         raise CorruptMask(
