@@ -15,7 +15,7 @@ RUNS_BYTES_MAX = 64
 
 
 def encode_runs(labels_HW: LabelMap, base_HW: LabelMap, box: Box) -> tuple[bytes | None, int]:
-    """(payload, pixels in runs) of a map that differs from its base in `box`; None for more than RUNS_BYTES_MAX."""
+    """(payload, pixels in runs) of what differs in `box`; None where it takes more than RUNS_BYTES_MAX."""
     from terrazzo_masks.kernels import patch_runs
 
     top, left, height, width = box

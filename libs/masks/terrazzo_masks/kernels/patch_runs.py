@@ -33,7 +33,7 @@ def put_number(out: Bytes, at: Int, number: Int) -> Int:
 
 @lean
 def encode_runs(labels_HW: Wide, base_HW: Wide, top: Int, left: Int, itemsize: Int, out: Bytes) -> tuple[Int, Int]:
-    """Write what differs in a box at (top, left); (bytes, pixels in runs), bytes being -1 where `out` is too short.
+    """Write what differs in a box at (top, left); (bytes, pixels in runs), -1 bytes where `out` is too short.
 
     A run goes from a pixel that differs to one that differs and has one value throughout. The last SLACK_BYTES
     of `out` stay free.
@@ -41,7 +41,8 @@ def encode_runs(labels_HW: Wide, base_HW: Wide, top: Int, left: Int, itemsize: I
     height, width = labels_HW.shape
     at = put_number(out, put_number(out, 0, top), left)
     at = put_number(out, put_number(out, at, height), width)
-    start, end, value, num_pixels = 0, 0, -1, 0
+    start, end, num_pixels = 0, 0, 0
+    value: Int = -1
     for y in range(height):
         here, base = labels_HW[y], base_HW[y]
         first = next_change(here, base, 0)
@@ -123,7 +124,8 @@ def num_runs(here: Wide, base: Wide) -> Int:
 @lean
 def get_number(data: Bytes, at: Int) -> tuple[Int, Int]:
     """(number, place behind it); the place is -1 when the bytes end before the number does, or it is too long."""
-    number, shift = 0, 0
+    number: Int = 0
+    shift = 0
     while at < data.size and shift < NUMBER_BITS_MAX:
         byte = np.int64(data[at])
         number |= (byte & 127) << shift
@@ -147,7 +149,8 @@ def draw_runs(data: Bytes, labels_HW: LabelMap) -> bool:
     top, left, height, width = numbers
     if top + height > labels_HW.shape[0] or left + width > labels_HW.shape[1] or (height == 0) != (width == 0):
         return False
-    start, end, value = 0, 0, -1
+    start, end = 0, 0
+    value: Int = -1
     for y in range(top, top + height):
         row = labels_HW[y, left : left + width]
         if at >= data.size:
