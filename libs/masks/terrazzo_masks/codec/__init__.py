@@ -16,7 +16,7 @@ Layout, little endian; 24 bytes of header, then the payload of the method:
 `fast` tells where the borders of a row lie from those of the row above, a byte each, and lets zstd pack them.
 `small` codes the few pixels at which neighbours disagree under adaptive contexts by a range coder; where they
 agree, a whole run takes one decision. A *patch* holds only what differs from a base of the same shape: a stroke as
-runs of one value, about a byte a row, more than that by the same model. A map for which that does not pay is stored
+runs of one value, about a byte a row; more than that by the same model. Where that does not pay, a map is stored
 as it is, packed by zstd: no map grows by more than 0.1 % and 64 bytes.
 
 The CRC-32 detects each single flipped bit with certainty, the checksum each single wrong pixel: a patch that is

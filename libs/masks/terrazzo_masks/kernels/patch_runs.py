@@ -149,7 +149,8 @@ def draw_runs(data: Bytes, labels_HW: LabelMap) -> bool:
     top, left, height, width = numbers
     if top + height > labels_HW.shape[0] or left + width > labels_HW.shape[1] or (height == 0) != (width == 0):
         return False
-    start, end = 0, 0
+    start: Int = 0
+    end: Int = 0
     value: Int = -1
     for y in range(top, top + height):
         row = labels_HW[y, left : left + width]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import dropwhile, islice
+from types import MappingProxyType
+from typing import NamedTuple
 
 from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.versions import TreeEntry
@@ -13,7 +15,7 @@ from terrazzo_mask_storage.handlers.merging.gates import guard_commit
 from terrazzo_mask_storage.handlers.parts import NewParts, reader
 from terrazzo_mask_storage.handlers.projects import known_project
 from terrazzo_mask_storage.handlers.refs import base_of, history, resolve
-from terrazzo_mask_storage.ports import Commit, Scope, Store, Tag
+from terrazzo_mask_storage.ports import Commit, Mask, Scope, Store, Tag
 from terrazzo_runtime.auth import Principal
 from terrazzo_runtime.unit_of_work import Tx
 from terrazzo_schema.errors import Conflict, NotFound, Unprocessable
@@ -35,6 +37,19 @@ STATUS_IDS_MAX = 10_000
 
 class NothingStaged(Conflict):
     """There is nothing to commit."""
+
+
+class Told(NamedTuple):
+    """What a caller knows already, and a commit then does not look up.
+
+    `entries` by sample id, of any version (a sample's image stays the same); `masks` by id, just stored.
+    """
+
+    entries: Mapping[str, TreeEntry] = MappingProxyType({})
+    masks: Mapping[str, Mask] = MappingProxyType({})
+
+
+NOTHING_TOLD = Told()
 
 
 def stage(tx: Tx[Store], deps: Deps, scope: Scope, command: StageCreate) -> StatusView:
@@ -117,7 +132,9 @@ def status(store: Store, scope: Scope, branch: str) -> StatusView:
     )
 
 
-def commit(tx: Tx[Store], deps: Deps, scope: Scope, command: CommitCreate, caller: Principal) -> CommitView:
+def commit(
+    tx: Tx[Store], deps: Deps, scope: Scope, command: CommitCreate, caller: Principal, told: Told = NOTHING_TOLD
+) -> CommitView:
     """Make the staged masks (or those of `sample_ids` that are staged) a new version.
 
     Raises Conflict, CommitRefused by the gates.
@@ -136,7 +153,7 @@ def commit(tx: Tx[Store], deps: Deps, scope: Scope, command: CommitCreate, calle
             remedy="stage masks first, or let tasks be accepted",
         )
     base = base_of(tx.store, scope, command.branch)
-    made = _commit_of(tx, deps, scope, command, staged, base, caller)
+    made = _commit_of(tx, deps, scope, command, staged, base, caller, told)
     guard_commit(tx, deps, scope, made, base)
     tx.store.add_commit(scope, made)
     tx.store.set_head(scope, command.branch, made.commit_id)
@@ -165,11 +182,12 @@ def _commit_of(
     staged: Mapping[str, str | None],
     base: Commit | None,
     caller: Principal,
+    told: Told,
 ) -> Commit:
     """Write the new version's tree (its new nodes alone), and say what the commit is."""
-    images = tx.store.shown(scope, staged)
+    images = _images_of(tx.store, scope, [s for s, mask_id in staged.items() if mask_id is not None], told)
     changes = {
-        sample_id: None if mask_id is None else TreeEntry(sample_id, images[sample_id].image_hash, mask_id)
+        sample_id: None if mask_id is None else TreeEntry(sample_id, images[sample_id], mask_id)
         for sample_id, mask_id in staged.items()
     }
     nodes = NewParts(reader(tx.store, deps.packs, scope.organisation_id))
@@ -177,8 +195,6 @@ def _commit_of(
     nodes.write_blobs(tx.store, deps.blobs, scope.organisation_id)
     nodes.add_rows(tx.store, scope.organisation_id)
     tree, old = edit.tree, edit.before
-    gone = [entry.mask_id for entry in old.values() if entry is not None]
-    come = [entry.mask_id for entry in changes.values() if entry is not None]
     parent_ids = (base.commit_id,) if base else ()
     author = caller.name or caller.key_id
     now = deps.clock.now()
@@ -193,18 +209,40 @@ def _commit_of(
         author,
         tree.num_entries,
         sum(1 for sample_id, entry in changes.items() if entry != old.get(sample_id)),
-        _recount(tx.store, scope, base.counts if base else {}, gone, come),
+        _recount(tx.store, scope, base.counts if base else {}, old, changes, told),
         now,
     )
 
 
+def _images_of(store: Store, scope: Scope, sample_ids: Sequence[str], told: Told) -> dict[str, str]:
+    """The hashes of samples' images."""
+    hashes = {
+        sample_id: told.entries[sample_id].image_hash for sample_id in sample_ids if sample_id in told.entries
+    }
+    shown = store.shown(scope, [sample_id for sample_id in sample_ids if sample_id not in hashes])
+    return hashes | {sample_id: image.image_hash for sample_id, image in shown.items()}
+
+
 def _recount(
-    store: Store, scope: Scope, counts: Mapping[int, int], gone: Sequence[str], come: Sequence[str]
+    store: Store,
+    scope: Scope,
+    counts: Mapping[int, int],
+    old: Mapping[str, TreeEntry | None],
+    new: Mapping[str, TreeEntry | None],
+    told: Told,
 ) -> dict[int, int]:
     """Pixels per class of the version, from its parent's: no mask is decoded, and unchanged ones not looked at."""
-    weights = Counter(come)
-    weights.subtract(Counter(gone))
-    total = Counter(counts)
+    total, weights = Counter(counts), Counter[str]()
+    for sample_id, entry in new.items():
+        before = _mask_of(old.get(sample_id))
+        mask = told.masks.get(entry.mask_id) if entry is not None else None
+        if mask is not None and mask.flow is not None and mask.base_mask_id == before:
+            for (was, is_now), pixels in mask.flow.items():
+                total[was] -= pixels
+                total[is_now] += pixels
+            continue
+        weights.subtract([] if before is None else [before])
+        weights.update([] if entry is None else [entry.mask_id])
     total.update(store.total_counts(scope, weights))
     return {class_id: pixels for class_id, pixels in sorted(total.items()) if pixels}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.blame import Origin
 from terrazzo_mask_storage.domain.versions import TreeEntry
-from terrazzo_mask_storage.handlers.datasets import NothingStaged, commit, stage_fitting, stage_items
+from terrazzo_mask_storage.handlers.datasets import NothingStaged, Told, commit, stage_fitting, stage_items
 from terrazzo_mask_storage.handlers.deps import Deps
 from terrazzo_mask_storage.handlers.merging.gates import keeping_reports
 from terrazzo_mask_storage.handlers.parts import reader
@@ -62,7 +62,8 @@ def put_labels(
     version = None
     if message is not None:
         command = CommitCreate(branch=branch, message=message)
-        version = _staged_and_committed(deps, scope, command, caller, once, stage if items else _nothing)
+        told = Told(read.known, {made.mask.mask_id: made.mask for made, _, _ in read.rows})
+        version = _staged_and_committed(deps, scope, command, caller, once, stage if items else _nothing, told)
     elif items:
         with deps.uow.begin() as tx:
             stage(tx)
@@ -139,6 +140,7 @@ def _staged_and_committed(
     caller: Principal,
     once: Once | None,
     stage: Callable[[Tx[Store]], None],
+    told: Told,
 ) -> CommitView | None:
     """One transaction for both; None if nothing is staged. What is staged stays so when the commit is refused."""
     refused: TerrazzoError | None = None
@@ -151,7 +153,7 @@ def _staged_and_committed(
                 stage(tx)
                 try:
                     with tx.part():
-                        made = commit(tx, deps, scope, command, caller)
+                        made = commit(tx, deps, scope, command, caller, told)
                         tx.remember(made)
                 except NothingStaged:
                     pass
