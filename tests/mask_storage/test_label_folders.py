@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -13,9 +14,10 @@ import pytest
 from PIL import Image
 
 from terrazzo_client import TerrazzoClient
-from terrazzo_client.errors import ApiError
+from terrazzo_client.errors import ApiError, NoAnswer
 from terrazzo_client.label_folder import STATE, LabelFolder, LocalChanges
 from terrazzo_schema.label_bundle import DamagedBundle, frame, frames, heads
+from terrazzo_schema.rest.mask_storage import LabelsReport
 
 from .conftest import PROJECT, World
 
@@ -271,6 +273,52 @@ def test_a_file_changed_in_the_same_moment_is_looked_at_again(
     folder.add()
     assert folder.changed() == ["a.png"]
     assert (labels / STATE).exists()
+
+
+def test_what_is_known_of_a_folder_is_kept_between_calls_until_another_process_writes_it(
+    world: World, folder_of: Callable[[Path], LabelFolder], labels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        world.sample(number, f"{number}.png")
+        write(labels / f"{number}.png", 1)
+    ours, another = folder_of(labels), folder_of(labels)
+    ours.add(message="both")
+    with monkeypatch.context() as patched:
+        patched.setattr("terrazzo_client.label_folder.load", lambda _: pytest.fail("it is at hand"))
+        write(labels / "0.png", 3)
+        assert ours.changed() == ["0.png"]
+        assert ours.add(message="one").num_files == 1
+    write(labels / "1.png", 3)
+    assert another.add(message="other").num_files == 1
+    assert ours.changed() == []
+    assert ours.add(message="none").commit is None
+
+
+def test_a_call_that_fails_halfway_leaves_nothing_in_memory_that_is_not_on_disk(
+    world: World, folder_of: Callable[[Path], LabelFolder], labels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        world.sample(number, f"{number}.png")
+        write(labels / f"{number}.png", 1)
+    folder = folder_of(labels)
+    folder.add(message="both")
+    for number in range(2):
+        write(labels / f"{number}.png", 3)
+    monkeypatch.setattr("terrazzo_client.label_folder._BATCH_FILES", 1)
+    put, answers = folder._datasets.put_labels, iter([True, False])
+
+    def put_once(*args: Any, **options: Any) -> LabelsReport:
+        if not next(answers):
+            raise NoAnswer("the line is cut")
+        return put(*args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(folder._datasets, "put_labels", put_once)
+        with pytest.raises(NoAnswer):
+            folder.add(message="three")
+    assert folder.changed() == ["0.png", "1.png"], "what the first batch noted was not saved: it is sent again"
+    done = folder.add(message="three")
+    assert (done.num_files, done.commit and done.commit.num_changed) == (2, 2)
 
 
 def test_a_checkout_that_names_nothing_is_not_found_and_who_may_not_look_is_refused(world: World) -> None:

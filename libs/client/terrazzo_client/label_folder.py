@@ -33,6 +33,8 @@ SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 _BATCH_FILES, _BATCH_BYTES = 10_000, 2**24
 # A file that is this young may change again within the clock's grain: it is looked at again next time.
 _GRAIN_NS = 20_000_000
+# Of so many files what is known is kept between calls: some 30 MB.
+_KEPT_FILES_MAX = 100_000
 
 
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -66,13 +68,15 @@ class LabelFolder:
         self._datasets = client.datasets
         self._project_id = project_id
         self._folder = folder
+        # What is known of the files when a call ended well, with what the file that says it was then.
+        self._kept: tuple[tuple[int, int, int], FolderState] | None = None
 
     def add(self, *, branch: str = "main", message: str | None = None, remove: bool = False) -> Added:
         """Stage the files that changed; `remove`: and that samples go whose files are gone. Commit if told why.
 
         A file that can't be taken is in `skipped`, and looked at again next time. Raises ApiError, NoAnswer.
         """
-        state = load(self._folder)
+        state = self._load()
         changed, gone = self._compare(state)
         if not remove:
             gone = []
@@ -95,11 +99,14 @@ class LabelFolder:
             state.commit_id, state.masks = made.commit_id, {}
         if changed or gone or made is not None:
             save(self._folder, state)
+        self._keep(state)
         return Added(len(changed) - len(skipped), len(gone), tuple(skipped), made)
 
     def changed(self) -> list[str]:
         """Files that are not as they were last added or checked out, those that are gone included."""
-        changed, gone = self._compare(load(self._folder))
+        state = self._load()
+        changed, gone = self._compare(state)
+        self._keep(state)
         return sorted([*changed, *gone])
 
     def checkout(self, ref: str = "main", *, force: bool = False) -> CheckedOut:
@@ -109,7 +116,7 @@ class LabelFolder:
         unknown, and which the version would overwrite or remove; what it says nothing of stays (as with git). A
         forced checkout overwrites those, undoes all other changes, and leaves files that it does not know.
         """
-        state = load(self._folder)
+        state = self._load()
         if force:
             changed, lost = self._compare(state)
             for name in [*changed, *lost]:
@@ -131,7 +138,29 @@ class LabelFolder:
                 state.note(name, sample_id, _write(f"{self._folder}/{name}", data))
         state.commit_id, state.masks = commit_id, {}
         save(self._folder, state)
+        self._keep(state)
         return CheckedOut(commit_id, len(come), len(gone))
+
+    def _load(self) -> FolderState:
+        """What is known of the files: as the last call left it, unless another process wrote it since."""
+        kept, self._kept = self._kept, None
+        if kept is not None and kept[0] == self._mark():
+            return kept[1]
+        return load(self._folder)
+
+    def _keep(self, state: FolderState) -> None:
+        """For the next call. One that raises keeps nothing: what it changed in memory alone is not to be believed."""
+        mark = self._mark()
+        if mark is not None and len(state.places) <= _KEPT_FILES_MAX:
+            self._kept = (mark, state)
+
+    def _mark(self) -> tuple[int, int, int] | None:
+        """What tells one writing of the state from another; None if there is none."""
+        try:
+            stat = os.stat(self._folder / STATE)
+        except FileNotFoundError:
+            return None
+        return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
     def _plan(
         self, state: FolderState, file_of: Mapping[str, str], body: bytes
