@@ -149,7 +149,7 @@ class LabelFolder:
         return load(self._folder)
 
     def _keep(self, state: FolderState) -> None:
-        """For the next call. One that raises keeps nothing: what it changed in memory alone is not to be believed."""
+        """For the next call. One that raises keeps nothing: what it noted is in memory alone."""
         mark = self._mark()
         if mark is not None and len(state.places) <= _KEPT_FILES_MAX:
             self._kept = (mark, state)
