@@ -44,6 +44,14 @@ def classes(path: Path) -> int:
     return int(np.asarray(Image.open(path))[-1, -1])
 
 
+def pixels_of(folder: Path) -> dict[int, int]:
+    """Pixels per class of all files."""
+    ids_K, pixels_K = np.unique(
+        [np.asarray(Image.open(path)) for path in folder.glob("*.png")], return_counts=True
+    )
+    return dict(zip(ids_K.tolist(), pixels_K.tolist(), strict=True))
+
+
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
     folder = tmp_path / "labels"
@@ -78,6 +86,7 @@ def test_what_changed_in_a_folder_is_staged_committed_and_checked_out_elsewhere(
     assert second.num_files == 1
     assert second.commit is not None
     assert second.commit.num_changed == 1
+    assert second.commit.counts == pixels_of(labels)
     assert world.dataset("status")["staged"] == 0
 
     times = {path.name: path.stat().st_mtime_ns for path in labels.glob("*.png")}
@@ -116,6 +125,7 @@ def test_a_request_that_stages_and_commits_does_both_once(world: World) -> None:
     assert world.client.post(f"/v1/datasets/{PROJECT}/labels", content=sent_alone).json()["commit"] is None
     second = sent(world, {f"{samples[1]}.png": png(3)}, "rest", "k4").json()
     assert second["commit"]["num_changed"] == 2
+    assert second["commit"]["counts"] == {"3": 2 * 60 * 80}, "of one the change was known, of the other not"
     assert world.dataset("status")["staged"] == 0
     late = sent(world, files, "both", "k1").json()
     assert late["commit"] == first["commit"]

@@ -36,10 +36,10 @@ def seeds() -> dict[str, bytes]:
     rows_HW = np.where(np.arange(24)[:, None] % 3 == 0, BASE_HW + 90, BASE_HW).astype(np.uint8)
     jumps_HW = stroke_HW.copy()
     jumps_HW[14, 2:5], jumps_HW[14, 30], jumps_HW[15, 3:6] = 8, 9, 9
-    found |= {
-        f"{name}.runs": encode_patch(m, BASE_HW)
-        for name, m in (("stroke", stroke_HW), ("jumps", jumps_HW), ("wide", jumps_HW.astype(np.uint16) * 999))
-    }
+    wide_HW = BASE_HW.astype(np.uint16)
+    wide_HW[5:11, 8:20], wide_HW[9, 30:33] = 700, 40_000
+    strokes = {"stroke": stroke_HW, "jumps": jumps_HW, "wide": wide_HW}
+    found |= {f"{name}.runs": encode_patch(m, BASE_HW) for name, m in strokes.items()}
     found |= {"none.runs": encode_patch(BASE_HW, BASE_HW), "rows.patch": encode_patch(rows_HW, BASE_HW)}
     return found
 
