@@ -52,6 +52,13 @@ def pixels_of(folder: Path) -> dict[int, int]:
     return dict(zip(ids_K.tolist(), pixels_K.tolist(), strict=True))
 
 
+def add_two(world: World, labels: Path) -> None:
+    """Two samples, and their files."""
+    for number in range(2):
+        world.sample(number, f"{number}.png")
+        write(labels / f"{number}.png", 1)
+
+
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
     folder = tmp_path / "labels"
@@ -78,6 +85,7 @@ def test_what_changed_in_a_folder_is_staged_committed_and_checked_out_elsewhere(
     assert (first.num_files, first.skipped) == (4, ())
     assert first.commit is not None
     assert (first.commit.num_samples, first.commit.num_changed) == (4, 4)
+    assert first.commit.counts == pixels_of(labels)
     assert folder.add(message="again").commit is None
 
     write(labels / "scene-2.png", 3)
@@ -288,9 +296,7 @@ def test_a_file_changed_in_the_same_moment_is_looked_at_again(
 def test_what_is_known_of_a_folder_is_kept_between_calls_until_another_process_writes_it(
     world: World, folder_of: Callable[[Path], LabelFolder], labels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(2):
-        world.sample(number, f"{number}.png")
-        write(labels / f"{number}.png", 1)
+    add_two(world, labels)
     ours, another = folder_of(labels), folder_of(labels)
     ours.add(message="both")
     with monkeypatch.context() as patched:
@@ -307,9 +313,7 @@ def test_what_is_known_of_a_folder_is_kept_between_calls_until_another_process_w
 def test_a_call_that_fails_halfway_leaves_nothing_in_memory_that_is_not_on_disk(
     world: World, folder_of: Callable[[Path], LabelFolder], labels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(2):
-        world.sample(number, f"{number}.png")
-        write(labels / f"{number}.png", 1)
+    add_two(world, labels)
     folder = folder_of(labels)
     folder.add(message="both")
     for number in range(2):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 
 import zstandard
 from masks.spec_model_2 import WORD, Model2, Refused, Rows, in_strips
@@ -52,7 +53,7 @@ def patch(payload: bytes, itemsize: int, version: int, base: Rows) -> Rows:
         changed = Model2(payload[2:], itemsize, base).map(len(base), len(base[0]))
         return put(changed, base, marker, 0, 0)
     left_over = list(payload[2:])
-    top, left, height, width = box_of(left_over, base)
+    top, left, height, width = box_of(left_over, base, number)
     if height == 0:
         if left_over:
             raise Refused("left over")
@@ -62,8 +63,8 @@ def patch(payload: bytes, itemsize: int, version: int, base: Rows) -> Rows:
     return put(changed, base, marker, top, left)
 
 
-def box_of(left_over: list[int], base: Rows) -> tuple[int, int, int, int]:
-    top, left, height, width = (number(left_over) for _ in range(4))
+def box_of(left_over: list[int], base: Rows, read: Callable[[list[int]], int]) -> tuple[int, int, int, int]:
+    top, left, height, width = (read(left_over) for _ in range(4))
     if top + height > len(base) or left + width > len(base[0]) or (height == 0) != (width == 0):
         raise Refused("box")
     return top, left, height, width
@@ -71,7 +72,7 @@ def box_of(left_over: list[int], base: Rows) -> tuple[int, int, int, int]:
 
 def runs(payload: bytes, itemsize: int, base: Rows) -> Rows:
     left_over = list(payload)
-    top, left, height, width = box_of(left_over, base)
+    top, left, height, width = box_of(left_over, base, short_number)
     rows = [list(line) for line in base]
     start, end, value = 0, 0, -1
     for y in range(top, top + height):
@@ -79,9 +80,9 @@ def runs(payload: bytes, itemsize: int, base: Rows) -> Rows:
         told = []
         if token == 0:
             end_before = 0
-            for _ in range(number(left_over)):
-                start = end_before + number(left_over)
-                end = start + number(left_over) + 1
+            for _ in range(short_number(left_over)):
+                start = end_before + short_number(left_over)
+                end = start + short_number(left_over) + 1
                 value = int.from_bytes(bytes(left_over.pop(0) for _ in range(itemsize)), "little")
                 told.append((start, end, value))
                 end_before = end
@@ -117,6 +118,16 @@ def number(left_over: list[int]) -> int:
         if byte < 128:
             return found
     raise Refused("number")
+
+
+def short_number(left_over: list[int]) -> int:
+    """As `number`, below 2^32 and in as few bytes as it fits."""
+    before = list(left_over)
+    found = number(left_over)
+    used = len(before) - len(left_over)
+    if found >= WORD or (used > 1 and before[used - 1] == 0):
+        raise Refused("number")
+    return found
 
 
 def checksum(rows: Rows) -> int:

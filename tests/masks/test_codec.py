@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,25 +12,14 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+from masks.codec_material import LABEL_MAPS, forged, patch_by_the_model
 
 from terrazzo_masks import codec
 from terrazzo_masks.codec import PROFILES, Profile, decode, decode_patch, encode, encode_patch, profile_of, v1
-from terrazzo_masks.errors import CorruptMask, ShapeMismatch, UnsupportedMask
+from terrazzo_masks.errors import CorruptMask, UnsupportedMask
 from terrazzo_masks.labels import LabelMap
 
 GOLDEN = Path(__file__).parent / "golden"
-SHAPES = st.one_of(
-    hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24),
-    st.tuples(st.just(1), st.integers(1, 300)),
-    st.tuples(st.integers(1, 300), st.just(1)),
-)
-LABEL_MAPS = st.one_of(
-    hnp.arrays(np.uint8, SHAPES, elements=st.integers(0, 4)),
-    hnp.arrays(np.uint8, SHAPES),
-    hnp.arrays(np.uint16, SHAPES, elements=st.integers(65530, 65535)),
-    hnp.arrays(np.uint16, SHAPES),
-)
 
 
 @given(labels_HW=LABEL_MAPS, profile=st.sampled_from(PROFILES))
@@ -44,23 +32,6 @@ def test_what_was_encoded_comes_back_with_its_dtype(labels_HW: LabelMap, profile
     assert decoded_HW.flags.writeable
     assert decoded_HW.flags.c_contiguous
     assert profile_of(data) == profile
-
-
-@given(labels_HW=LABEL_MAPS, seed=st.integers(0, 2**32 - 1), share=st.floats(0, 1), wide_base=st.booleans())
-@settings(deadline=None, max_examples=80)
-def test_a_patch_gives_the_map_back_on_its_base(
-    labels_HW: LabelMap, seed: int, share: float, wide_base: bool
-) -> None:
-    rng = np.random.default_rng(seed)
-    other_HW = rng.integers(0, 256, labels_HW.shape)
-    base_HW = np.where(rng.random(labels_HW.shape) < share, other_HW, labels_HW).astype(labels_HW.dtype)
-    if wide_base:
-        base_HW = base_HW.astype(np.uint16)
-    data = encode_patch(labels_HW, base_HW)
-    decoded_HW = decode_patch(data, base_HW)
-    assert decoded_HW.dtype == labels_HW.dtype
-    np.testing.assert_array_equal(decoded_HW, labels_HW)
-    assert profile_of(data) == "patch"
 
 
 def stripes(height: int, width: int) -> LabelMap:
@@ -103,15 +74,6 @@ def test_every_one_of_65536_ids_survives(profile: Profile) -> None:
     assert len(data) < 3600 * 6
 
 
-def test_a_map_wider_than_a_strip_takes_patches() -> None:
-    base_HW = np.zeros((4, 140_000), np.uint8)
-    labels_HW = base_HW.copy()
-    labels_HW[1:3, 65_500:65_600] = 3
-    data = encode_patch(labels_HW, base_HW)
-    np.testing.assert_array_equal(decode_patch(data, base_HW), labels_HW)
-    assert len(data) < 80
-
-
 def test_a_view_with_strides_is_encoded_like_its_copy() -> None:
     base_HW = np.arange(400, dtype=np.uint16).reshape(20, 20)
     view_HW = base_HW[::2, ::-3]
@@ -125,68 +87,6 @@ def test_small_is_smaller_than_fast_and_far_smaller_than_version_1(scenes) -> No
     small, fast, before = encode(labels_HW), encode(labels_HW, "fast"), v1.encode(labels_HW, "small")
     assert len(small) < 0.65 * len(fast)
     assert len(small) < 0.4 * len(before)
-
-
-def stroke(labels_HW: LabelMap, class_id: int) -> LabelMap:
-    """A brush of radius 6 px drawn along a curve."""
-    painted_HW = labels_HW.copy()
-    y_HW, x_HW = np.mgrid[: labels_HW.shape[0], : labels_HW.shape[1]]
-    for t in np.linspace(0, 1, 40):
-        centre_y, centre_x = 60 + 90 * t, 50 + 120 * t + 15 * np.sin(5 * t)
-        painted_HW[(y_HW - centre_y) ** 2 + (x_HW - centre_x) ** 2 < 36] = class_id
-    return painted_HW
-
-
-def test_a_brush_stroke_takes_a_few_bytes(scenes) -> None:
-    base_HW = scenes.discs(256, 256)
-    stroke_HW = stroke(base_HW, class_id=3)
-    assert (stroke_HW != base_HW).sum() > 500
-    assert len(encode_patch(stroke_HW, base_HW)) < 160
-    assert len(encode_patch(base_HW, base_HW)) <= 32
-
-
-def test_relabelling_a_region_hardly_costs_its_outline(scenes) -> None:
-    base_HW = scenes.discs(256, 256)
-    labels_HW = np.where(base_HW == 2, 9, base_HW).astype(np.uint8)
-    assert (labels_HW != base_HW).sum() > 500
-    assert len(encode_patch(labels_HW, base_HW)) < 0.45 * len(encode(labels_HW))
-
-
-def test_another_base_is_found_out() -> None:
-    base_HW = np.zeros((40, 40), np.uint8)
-    labels_HW = base_HW.copy()
-    labels_HW[5:9, 5:9] = 2
-    data = encode_patch(labels_HW, base_HW)
-    other_HW = base_HW.copy()
-    other_HW[30, 30] = 1
-    with pytest.raises(CorruptMask, match="wrong base"):
-        decode_patch(data, other_HW)
-    with pytest.raises(CorruptMask, match="does not fit a base"):
-        decode_patch(data, base_HW[:39])
-    with pytest.raises(CorruptMask, match="are a patch"):
-        decode(data)
-    with pytest.raises(ShapeMismatch):
-        encode_patch(labels_HW, base_HW[:39])
-
-
-def patch_by_the_model(labels_HW: LabelMap, base_HW: LabelMap) -> bytes:
-    """As releases before the method `runs` wrote every patch."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(codec, "encode_runs", lambda *_: (None, 0))
-        return encode_patch(labels_HW, base_HW)
-
-
-@given(labels_HW=LABEL_MAPS, seed=st.integers(0, 2**32 - 1), num_boxes=st.integers(0, 4))
-@settings(deadline=None, max_examples=80)
-def test_patches_of_a_few_boxes_come_back_by_either_method(labels_HW: LabelMap, seed: int, num_boxes: int) -> None:
-    rng = np.random.default_rng(seed)
-    base_HW = labels_HW.copy()
-    for _ in range(num_boxes):
-        y, x = rng.integers(0, labels_HW.shape[0]), rng.integers(0, labels_HW.shape[1])
-        value = int(rng.integers(0, np.iinfo(labels_HW.dtype).max + 1))
-        base_HW[y : y + rng.integers(1, 6), x : x + rng.integers(1, 30)] = value
-    for data in (encode_patch(labels_HW, base_HW), patch_by_the_model(labels_HW, base_HW)):
-        np.testing.assert_array_equal(decode_patch(data, base_HW), labels_HW)
 
 
 ENCODERS: dict[str, Callable[[LabelMap], bytes]] = {
@@ -226,21 +126,6 @@ def test_every_truncation_and_every_extra_byte_is_detected(name: str) -> None:
             decode_any(data[:cut], base_HW)
     with pytest.raises(CorruptMask):
         decode_any(data + b"\0", base_HW)
-
-
-def forged(
-    height: int,
-    width: int,
-    payload: bytes,
-    *,
-    itemsize: int = 1,
-    method: int = codec.MODEL,
-    pixel_sum: int = 0,
-    version: int = codec.VERSION,
-) -> bytes:
-    """Bytes with a right CRC around whatever an attacker likes."""
-    header = codec.HEADER.pack(codec.MAGIC, version, 1, itemsize, method, height, width, pixel_sum)
-    return header + codec.CHECKSUM.pack(zlib.crc32(payload, zlib.crc32(header))) + payload
 
 
 @given(
@@ -295,77 +180,6 @@ def test_decisions_that_end_too_early_do_not_run_on() -> None:
         for version in (2, 3):
             with pytest.raises(CorruptMask):
                 decode(forged(2000, 2000, payload, pixel_sum=1, version=version))
-
-
-def test_a_patch_says_where_it_applies_and_no_more() -> None:
-    base_HW = np.zeros((40, 50), np.uint8)
-    for box in (
-        b"\x00\x00\x00\x01",
-        b"\x27\x00\x02\x01",
-        b"\x00\x32\x01\x01",
-        b"\x00\xff\xff\xff\xff\xff",
-        b"\x00",
-    ):
-        payload = b"\x01\x00" + box
-        with pytest.raises(CorruptMask):
-            decode_patch(forged(40, 50, payload, method=codec.PATCH, pixel_sum=1), base_HW)
-    with pytest.raises(CorruptMask, match="left over"):
-        decode_patch(forged(40, 50, bytes(7), method=codec.PATCH), base_HW)
-
-
-def test_a_stroke_is_runs_and_what_they_do_not_tell_shortly_is_left_to_the_model() -> None:
-    base_HW = np.zeros((300, 300), np.uint16)
-    labels_HW = base_HW.copy()
-    labels_HW[100:130, 40:60] = 700
-    assert encode_patch(labels_HW, base_HW)[7] == codec.RUNS
-    labels_HW[100:200, 40:60] = 700
-    data = encode_patch(labels_HW, base_HW)
-    assert data[7] == codec.PATCH
-    np.testing.assert_array_equal(decode_patch(data, base_HW), labels_HW)
-    # A run reaches over pixels that had its value before, and one byte tells of a row of it.
-    base_HW[110:120, 50:55] = 700
-    labels_HW = base_HW.copy()
-    labels_HW[100:130, 40:60] = 700
-    data = encode_patch(labels_HW, base_HW)
-    assert len(data) <= codec.HEADER_BYTES + 5 + 5 + 29
-    np.testing.assert_array_equal(decode_patch(data, base_HW), labels_HW)
-
-
-RUNS_OF_4_BY_9 = {
-    "no box": b"\x00\x00\x01",
-    "a number that does not end": b"\x80\x80\x80\x80\x80\x80\x00\x00\x00",
-    "a box below the map": b"\x03\x00\x02\x01" + b"\x00\x00" * 2,
-    "a box beside the map": b"\x00\x08\x01\x02" + b"\x00\x00",
-    "no height": b"\x00\x00\x00\x01",
-    "no width": b"\x00\x00\x01\x00\x00\x00",
-    "left over behind nothing": b"\x00\x00\x00\x00\x00",
-    "a row that is missing": b"\x00\x00\x02\x04\x00\x00",
-    "moved before there is a run": b"\x00\x00\x01\x04\x88",
-    "moved out to the left": b"\x00\x00\x02\x04\x00\x01\x00\x00\x07\x78",
-    "moved out to the right": b"\x00\x00\x02\x04\x00\x01\x00\x03\x07\x89",
-    "moved to nothing": b"\x00\x00\x02\x04\x00\x01\x00\x00\x07\x98",
-    "a run beyond the box": b"\x00\x00\x01\x04\x00\x01\x02\x02\x07",
-    "a second run beyond the box": b"\x00\x00\x01\x04\x00\x02\x00\x01\x07\x02\x00\x08",
-    "a gap cut short": b"\x00\x00\x01\x04\x00\x01",
-    "a length cut short": b"\x00\x00\x01\x04\x00\x01\x00",
-    "a value cut short": b"\x00\x00\x01\x04\x00\x01\x00\x00",
-    "fewer runs than it says": b"\x00\x00\x01\x04\x00\x7f\x00\x00\x07",
-    "more runs than can be": b"\x00\x00\x01\x04\x00\xff\xff\xff\xff\x7f\x00\x00\x07",
-    "bytes left over": b"\x00\x00\x01\x04\x00\x01\x00\x00\x07\x00",
-}
-
-
-@pytest.mark.parametrize("what", RUNS_OF_4_BY_9)
-def test_runs_that_do_not_fit_are_refused(what: str) -> None:
-    base_HW = np.zeros((4, 9), np.uint8)
-    with pytest.raises(CorruptMask, match="are no runs in a map"):
-        decode_patch(forged(4, 9, RUNS_OF_4_BY_9[what], method=codec.RUNS), base_HW)
-
-
-def test_runs_are_of_version_3_alone() -> None:
-    base_HW = np.zeros((40, 50), np.uint8)
-    with pytest.raises(CorruptMask, match="impossible header"):
-        decode_patch(forged(40, 50, bytes(4), method=codec.RUNS, version=2), base_HW)
 
 
 def test_rooms_kept_between_calls_do_not_leak_from_map_to_map() -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from masks import spec_decoder
+from masks.codec_material import RUNS_OF_4_BY_9, forged
 
+from terrazzo_masks import codec
 from terrazzo_masks.codec import encode, encode_patch, profile_of
 from terrazzo_masks.labels import LabelMap
 
@@ -38,3 +40,10 @@ def test_it_reads_a_patch_and_refuses_another_base(scenes) -> None:
     assert spec_decoder.decode(data, base_HW.tolist()) == labels_HW.tolist()
     with pytest.raises(spec_decoder.Refused):
         spec_decoder.decode(data, np.roll(base_HW, 1, axis=1).tolist())
+
+
+@pytest.mark.parametrize("what", RUNS_OF_4_BY_9)
+def test_it_refuses_the_runs_that_the_library_refuses(what: str) -> None:
+    data = forged(4, 9, RUNS_OF_4_BY_9[what], method=codec.RUNS, pixel_sum=spec_decoder.checksum([[0] * 9] * 4))
+    with pytest.raises((spec_decoder.Refused, IndexError)):  # IndexError: bytes are missing
+        spec_decoder.decode(data, [[0] * 9] * 4)

@@ -33,7 +33,7 @@ SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 _BATCH_FILES, _BATCH_BYTES = 10_000, 2**24
 # A file that is this young may change again within the clock's grain: it is looked at again next time.
 _GRAIN_NS = 20_000_000
-# Of so many files what is known is kept between calls: some 30 MB.
+# Of so many files what is known is kept between calls: some 20 MB.
 _KEPT_FILES_MAX = 100_000
 
 

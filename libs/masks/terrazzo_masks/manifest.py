@@ -313,7 +313,7 @@ class Manifest:
 
 @lru_cache(maxsize=256)
 def _root_head(height: int, width: int, tile_px: int) -> bytes:
-    """The bytes of a root before its body; numbers are LEB128, as `kernels.nodes.write_number` puts them."""
+    """The bytes of a root before its body; numbers are LEB128, as `kernels.numbers.write_number` puts them."""
     head = bytearray(ROOT_MAGIC)
     for number in (height, width, tile_px):
         while number >= 128:

@@ -3,26 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from terrazzo_masks.kernels.numbers import read_number, write_number
 from terrazzo_masks.native import kernel
 
 # What `parse_body` found wrong, in the order of the format; 0 is sound.
 SOUND, CUT_SHORT, NUMBER, TABLE, KINDS, UNIFORM, PRESENCE, PIXELS, UNUSED, LEFT_OVER = range(10)
 MAX_IDS = 65536
-
-
-@kernel
-def read_number(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
-    """(value, place after it) of a LEB128 number below 2**63; place -1: cut short, or not the shortest form."""
-    value = 0
-    shift = 0
-    while at < data.size and shift <= 56:
-        byte = int(data[at])
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, (at if byte > 0 or shift == 0 else -1)
-        shift += 7
-    return 0, -1
 
 
 @kernel
@@ -174,17 +160,6 @@ def parse_body(
         if num_pixels == 0:
             return UNUSED, cursor, ids_K, uniform_N, digests, none
     return SOUND, cursor, ids_K, uniform_N, digests, counts
-
-
-@kernel
-def write_number(out: NDArray[np.uint8], at: int, value: int) -> int:
-    """Put a number as LEB128; returns the place after it."""
-    while value >= 128:
-        out[at] = (value & 127) | 128
-        at += 1
-        value >>= 7
-    out[at] = value
-    return at + 1
 
 
 @kernel

@@ -5,8 +5,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from terrazzo_masks.kernels.numbers import read_number, write_number
 from terrazzo_masks.labels import LabelMap
-from terrazzo_masks.native import inlined, lean
+from terrazzo_masks.native import lean
 
 # Every whole number is an int64 in a kernel; mypy would see int here and np.int64 there.
 Int: TypeAlias = Any
@@ -15,20 +16,9 @@ Wide = NDArray[np.uint16]
 # A row in one byte: the run of the row before, of the same value, with its two ends moved by -8..7 columns.
 MOVED_LEAST, MOVED_MOST = -8, 7
 TOLD = 0  # the byte of a row whose runs are told one by one; as a move it would be -8, -8
-NUMBER_BITS_MAX = 35
+SIDE_MAX = 2**32 - 1  # as a header says it; sums of a few numbers up to it fit 64 bits
 # Room that may be needed behind the last byte that is looked at: two numbers and a value.
 SLACK_BYTES = 16
-
-
-@inlined
-def put_number(out: Bytes, at: Int, number: Int) -> Int:
-    """Write 7 bits a byte, lowest first, the highest bit saying that another follows; the place behind."""
-    while number >= 128:
-        out[at] = number & 127 | 128
-        number >>= 7
-        at += 1
-    out[at] = number
-    return at + 1
 
 
 @lean
@@ -39,8 +29,8 @@ def encode_runs(labels_HW: Wide, base_HW: Wide, top: Int, left: Int, itemsize: I
     of `out` stay free.
     """
     height, width = labels_HW.shape
-    at = put_number(out, put_number(out, 0, top), left)
-    at = put_number(out, put_number(out, at, height), width)
+    at = write_number(out, write_number(out, 0, top), left)
+    at = write_number(out, write_number(out, at, height), width)
     start, end, num_pixels = 0, 0, 0
     value: Int = -1
     for y in range(height):
@@ -63,14 +53,14 @@ def encode_runs(labels_HW: Wide, base_HW: Wide, top: Int, left: Int, itemsize: I
             num_pixels += end - start
         else:
             out[at] = TOLD
-            at = put_number(out, at + 1, num_runs(here, base))
+            at = write_number(out, at + 1, num_runs(here, base))
             told = 0
             while at <= out.size - SLACK_BYTES:
                 first = next_change(here, base, told)
                 if first == width:
                     break
                 start, end, value = first, run_end(here, base, first), np.int64(here[first])
-                at = put_number(out, put_number(out, at, start - told), end - start - 1)
+                at = write_number(out, write_number(out, at, start - told), end - start - 1)
                 out[at] = value & 255
                 if itemsize == 2:
                     out[at + 1] = value >> 8
@@ -122,18 +112,10 @@ def num_runs(here: Wide, base: Wide) -> Int:
 
 
 @lean
-def get_number(data: Bytes, at: Int) -> tuple[Int, Int]:
-    """(number, place behind it); the place is -1 when the bytes end before the number does, or it is too long."""
-    number: Int = 0
-    shift = 0
-    while at < data.size and shift < NUMBER_BITS_MAX:
-        byte = np.int64(data[at])
-        number |= (byte & 127) << shift
-        at += 1
-        if byte < 128:
-            return number, at
-        shift += 7
-    return number, -1
+def read_size(data: Bytes, at: Int) -> tuple[Int, Int]:
+    """(number, place behind it), the place being -1 for what is no number or more than the side of a map."""
+    number, at = read_number(data, at)
+    return number, (at if number <= SIDE_MAX else -1)
 
 
 @lean
@@ -142,7 +124,7 @@ def draw_runs(data: Bytes, labels_HW: LabelMap) -> bool:
     numbers = (0, 0, 0, 0)
     at = 0
     for _ in range(4):
-        number, at = get_number(data, at)
+        number, at = read_size(data, at)
         if at < 0:
             return False
         numbers = (numbers[1], numbers[2], numbers[3], number)
@@ -178,13 +160,13 @@ def draw_told(
 
     These stay as they are where there are no runs; the place is -1 when they do not fit the row, or bytes lack.
     """
-    num, at = get_number(data, at)
+    num, at = read_size(data, at)
     told = 0
     while num > 0 and at >= 0:
-        gap, at = get_number(data, at)
+        gap, at = read_size(data, at)
         if at < 0:
             break
-        more, at = get_number(data, at)
+        more, at = read_size(data, at)
         if at < 0 or at + itemsize > data.size or told + gap + more >= row.size:
             return start, end, value, -1
         start, end = told + gap, told + gap + more + 1

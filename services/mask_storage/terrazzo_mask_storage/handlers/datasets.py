@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import dropwhile, islice
 from types import MappingProxyType
 from typing import NamedTuple
@@ -42,10 +42,10 @@ class NothingStaged(Conflict):
 class Told(NamedTuple):
     """What a caller knows already, and a commit then does not look up.
 
-    `entries` by sample id, of any version (a sample's image stays the same); `masks` by id, just stored.
+    `images` are hashes by sample id, `masks` those just stored by id.
     """
 
-    entries: Mapping[str, TreeEntry] = MappingProxyType({})
+    images: Mapping[str, str] = MappingProxyType({})
     masks: Mapping[str, Mask] = MappingProxyType({})
 
 
@@ -185,7 +185,8 @@ def _commit_of(
     told: Told,
 ) -> Commit:
     """Write the new version's tree (its new nodes alone), and say what the commit is."""
-    images = _images_of(tx.store, scope, [s for s, mask_id in staged.items() if mask_id is not None], told)
+    shown = tx.store.shown(scope, staged.keys() - told.images.keys())
+    images = {**told.images, **{sample_id: image.image_hash for sample_id, image in shown.items()}}
     changes = {
         sample_id: None if mask_id is None else TreeEntry(sample_id, images[sample_id], mask_id)
         for sample_id, mask_id in staged.items()
@@ -214,15 +215,6 @@ def _commit_of(
     )
 
 
-def _images_of(store: Store, scope: Scope, sample_ids: Sequence[str], told: Told) -> dict[str, str]:
-    """The hashes of samples' images."""
-    hashes = {
-        sample_id: told.entries[sample_id].image_hash for sample_id in sample_ids if sample_id in told.entries
-    }
-    shown = store.shown(scope, [sample_id for sample_id in sample_ids if sample_id not in hashes])
-    return hashes | {sample_id: image.image_hash for sample_id, image in shown.items()}
-
-
 def _recount(
     store: Store,
     scope: Scope,
@@ -234,15 +226,19 @@ def _recount(
     """Pixels per class of the version, from its parent's: no mask is decoded, and unchanged ones not looked at."""
     total, weights = Counter(counts), Counter[str]()
     for sample_id, entry in new.items():
-        before = _mask_of(old.get(sample_id))
-        mask = told.masks.get(entry.mask_id) if entry is not None else None
+        before, after = _mask_of(old.get(sample_id)), _mask_of(entry)
+        mask = None if after is None else told.masks.get(after)
         if mask is not None and mask.flow is not None and mask.base_mask_id == before:
             for (was, is_now), pixels in mask.flow.items():
                 total[was] -= pixels
                 total[is_now] += pixels
             continue
-        weights.subtract([] if before is None else [before])
-        weights.update([] if entry is None else [entry.mask_id])
+        if before is not None:
+            weights[before] -= 1
+        if mask is not None:
+            total.update(mask.counts)
+        elif after is not None:
+            weights[after] += 1
     total.update(store.total_counts(scope, weights))
     return {class_id: pixels for class_id, pixels in sorted(total.items()) if pixels}
 

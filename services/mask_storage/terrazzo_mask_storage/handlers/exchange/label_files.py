@@ -62,7 +62,7 @@ def put_labels(
     version = None
     if message is not None:
         command = CommitCreate(branch=branch, message=message)
-        told = Told(read.known, {made.mask.mask_id: made.mask for made, _, _ in read.rows})
+        told = Told(read.images, {made.mask.mask_id: made.mask for made, _, _ in read.rows})
         version = _staged_and_committed(deps, scope, command, caller, once, stage if items else _nothing, told)
     elif items:
         with deps.uow.begin() as tx:
@@ -73,10 +73,11 @@ def put_labels(
 @dataclass
 class _Read:
     """What is in a bundle. Of each file its sample and its mask (None: skipped); masks that are new, as `rows`;
-    what the branch's `head` said of the samples, as `known`."""
+    what the branch's `head` said of the samples, as `known`; hashes of their images."""
 
     head: str | None
     known: dict[str, TreeEntry]
+    images: dict[str, str]
     sample_ids: list[str | None]
     mask_ids: list[str | None]
     skipped: list[SkippedFile]
@@ -96,9 +97,9 @@ def _read(deps: Deps, scope: Scope, branch: str, files: Sequence[tuple[str, byte
         if base is not None:
             read = reader(store, deps.packs, scope.organisation_id)
             known = versions.find_many(base.tree_id, wanted, read.node, read.prefetch)
-    found = _Read(
-        None if base is None else base.commit_id, known, list(sample_ids), [None] * len(files), skipped, []
-    )
+    head = None if base is None else base.commit_id
+    images = {sample_id: image.image_hash for sample_id, image in shown.items()}
+    found = _Read(head, known, images, list(sample_ids), [None] * len(files), skipped, [])
     places: list[int] = []
 
     def maps() -> Iterator[tuple[LabelMap, str | None]]:
