@@ -349,7 +349,7 @@ def test_a_bundle_comes_back_as_it_was_and_a_damaged_one_is_refused() -> None:
         ("c", [("a", b"123", ["x"]), ("b", b"", [])]),
         ("", []),
     ]
-    assert [head["files"] for head in heads(whole)] == [[["a", 3, "x"], ["b", 0]], []]
+    assert [head["files"] for head, _ in heads(whole)] == [[["a", 3, "x"], ["b", 0]], []]
     for end in range(1, len(frame([("a", b"123", ())]))):
         with pytest.raises(DamagedBundle):
             list(frames(frame([("a", b"123", ())])[:end]))

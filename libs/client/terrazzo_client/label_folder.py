@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from terrazzo_client.errors import Conflict
 from terrazzo_client.folder_state import STATE, FolderState, Stat, load, save
-from terrazzo_schema.label_bundle import frame, frames, heads
+from terrazzo_schema.label_bundle import files_at, frame, heads
 from terrazzo_schema.rest.mask_storage import MESSAGE_MAX, CommitView, SkippedFile
 
 if TYPE_CHECKING:
@@ -126,14 +127,15 @@ class LabelFolder:
                     state.forget(name)
         body = self._datasets.checkout(self._project_id, ref=ref, base=state.commit_id, masks=state.masks)
         file_of = state.files()
-        commit_id, gone, come = self._plan(state, file_of, body)
+        parsed = list(heads(body))
+        commit_id, gone, come = self._plan(state, file_of, [head for head, _ in parsed])
         if not force:
             self._refuse_local_changes(state, [*gone, *come.values()])
         for name in gone:
             (self._folder / name).unlink(missing_ok=True)
             state.forget(name)
-        for _, files in frames(body):
-            for _, data, (sample_id, _mask_id) in files:
+        for head, at in parsed:
+            for _, data, (sample_id, _mask_id) in files_at(body, head, at):
                 name = come[sample_id]
                 state.note(name, sample_id, _write(f"{self._folder}/{name}", data))
         state.commit_id, state.masks = commit_id, {}
@@ -163,23 +165,26 @@ class LabelFolder:
         return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
     def _plan(
-        self, state: FolderState, file_of: Mapping[str, str], body: bytes
+        self, state: FolderState, file_of: Mapping[str, str], told: Iterable[dict[str, Any]]
     ) -> tuple[str, list[str], dict[str, str]]:
         """(commit id, names of the files that go, sample id -> name of those that come) by a bundle's heads."""
         commit_id, gone, come = "", [], {}
         taken = set(state.places)
-        for head in heads(body):
+        rows: list[list[str]] = []
+        for head in told:
             commit_id = head.get("commit_id", commit_id)
             gone += [file_of[sample_id] for sample_id in head.get("removed", ()) if sample_id in file_of]
-            for stem, _, sample_id, _ in head["files"]:
-                name = file_of.get(sample_id)
-                if name is None:
-                    # Named like its image, unless another sample's file is.
-                    name = f"{stem}.png"
-                    if not _is_plain(stem) or name in taken:
-                        name = f"{sample_id}.png"
-                    taken.add(name)
-                come[sample_id] = name
+            rows += head["files"]
+        # By sample id: files come in the order in which they are stored, and names must not depend on that.
+        for stem, _, sample_id, _ in sorted(rows, key=itemgetter(2)):
+            name = file_of.get(sample_id)
+            if name is None:
+                # Named like its image, unless another sample's file is.
+                name = f"{stem}.png"
+                if not _is_plain(stem) or name in taken:
+                    name = f"{sample_id}.png"
+                taken.add(name)
+            come[sample_id] = name
         return commit_id, gone, come
 
     def _refuse_local_changes(self, state: FolderState, names: Sequence[str]) -> None:
@@ -319,9 +324,9 @@ def _write(path: str, data: bytes) -> Stat:
     """
     file = os.open(path, os.O_WRONLY | os.O_CREAT | _BINARY, 0o666)
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(file, rest) :]
+        num_written = os.write(file, data)
+        while num_written < len(data):
+            num_written += os.write(file, data[num_written:])
         stat = os.fstat(file)
         if stat.st_size != len(data):
             os.ftruncate(file, len(data))

@@ -14,7 +14,7 @@ but is the narrowest that holds the ids.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,9 +160,8 @@ class Node:
         return Node(self.level, self.box, self.tile_px, ids_K[held_K], uniform_N, digests_N, counts_NK)
 
     def body(self) -> bytes:
-        from terrazzo_masks.kernels.nodes import write_body
-
-        return write_body(self.ids_K, self.uniform_N, self.digests_N, self.counts_NK).tobytes()
+        body: NDArray[np.uint8] = _nodes().write_body(self.ids_K, self.uniform_N, self.digests_N, self.counts_NK)
+        return body.tobytes()
 
     def to_bytes(self) -> bytes:
         """The bytes of an inner node: magic, level, rows and columns of children, body."""
@@ -238,10 +237,10 @@ def root_level(height: int, width: int, tile_px: int) -> int:
 
 def parse_node(data: bytes, level: int, box: Box, tile_px: int, name: str, start: int) -> Node:
     """The node whose body begins at `start`. Raises CorruptMask that begins with `name` and says which field."""
-    from terrazzo_masks.kernels.nodes import parse_body
-
     areas_N = child_areas(level, box, tile_px)
-    status, at, ids_K, uniform_N, digests_N, counts_NK = parse_body(np.frombuffer(data, np.uint8), start, areas_N)
+    status, at, ids_K, uniform_N, digests_N, counts_NK = _nodes().parse_body(
+        np.frombuffer(data, np.uint8), start, areas_N
+    )
     if status:
         raise CorruptMask(f"{name} {_WRONG[status]} (near byte {at if at >= 0 else len(data)} of {len(data)})")
     return Node(level, box, tile_px, ids_K, uniform_N, digests_N, counts_NK)
@@ -309,6 +308,24 @@ class Manifest:
         """The manifest of a root node."""
         data = _root_head(root.box.height, root.box.width, root.tile_px) + root.body()
         return cls(root.box.height, root.box.width, root.tile_px, data, root)
+
+
+def only_tile(data: bytes) -> tuple[int, int, str] | None:
+    """(height, width, digest of the tile) of a map of one tile, from the bytes of its manifest; None of any other.
+
+    For bytes that are known to be those of a manifest: they are not checked further.
+    """
+    height, width, place = _nodes().only_tile(np.frombuffer(data, np.uint8), len(ROOT_MAGIC))
+    if place < 0 or not data.startswith(ROOT_MAGIC):
+        return None
+    return height, width, data[place : place + 32].hex()
+
+
+@lru_cache(maxsize=1)
+def _nodes() -> Any:
+    from terrazzo_masks.kernels import nodes
+
+    return nodes
 
 
 @lru_cache(maxsize=256)

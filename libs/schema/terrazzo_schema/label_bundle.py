@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _LENGTH = struct.Struct("<I")
@@ -29,21 +29,19 @@ def frame(files: Sequence[tuple[str, bytes, Sequence[str]]], **more: Any) -> byt
 
 def frames(data: bytes) -> Iterator[tuple[dict[str, Any], list[tuple[str, bytes, list[str]]]]]:
     """(head, files) of each frame. Raises DamagedBundle."""
-    for head, at in _heads(data):
-        files = []
-        for name, size, *rest in head["files"]:
-            files.append((name, data[at : at + size], rest))
-            at += size
-        yield head, files
+    for head, at in heads(data):
+        yield head, list(files_at(data, head, at))
 
 
-def heads(data: bytes) -> Iterator[dict[str, Any]]:
-    """The head of each frame, without its files. Raises DamagedBundle."""
-    return (head for head, _ in _heads(data))
+def files_at(data: bytes, head: Mapping[str, Any], at: int) -> Iterator[tuple[str, bytes, list[str]]]:
+    """The files of a frame, from its head and the place after that."""
+    for name, size, *rest in head["files"]:
+        yield name, data[at : at + size], rest
+        at += size
 
 
-def _heads(data: bytes) -> Iterator[tuple[dict[str, Any], int]]:
-    """(head, place after it) of each frame, whose files are there in full."""
+def heads(data: bytes) -> Iterator[tuple[dict[str, Any], int]]:
+    """(head, place after it) of each frame, whose files are there in full. Raises DamagedBundle."""
     at = 0
     while at < len(data):
         if at + _LENGTH.size > len(data):
@@ -74,5 +72,5 @@ def _head(text: bytes, start: int) -> dict[str, Any]:
 def _is_row(row: Any) -> bool:
     if not isinstance(row, list) or len(row) < 2:
         return False
-    size = row[1]
-    return type(size) is int and size >= 0 and all(isinstance(said, str) for said in (row[0], *row[2:]))
+    name, size, *rest = row
+    return type(size) is int and size >= 0 and {type(name), *map(type, rest)} == {str}

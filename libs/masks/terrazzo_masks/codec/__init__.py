@@ -33,7 +33,14 @@ import numpy as np
 from terrazzo_masks.boxes import Box
 from terrazzo_masks.changes import change_between
 from terrazzo_masks.codec import v1, v2
-from terrazzo_masks.codec.borders import decode_borders, decode_stored, encode_borders, encode_stored
+from terrazzo_masks.codec.borders import (
+    STRIP_PX,
+    decode_borders,
+    decode_stored,
+    encode_borders,
+    encode_stored,
+    read_tokens,
+)
 from terrazzo_masks.codec.model import decode_model, encode_model
 from terrazzo_masks.codec.patches import decode_changes, encode_changes
 from terrazzo_masks.codec.runs import decode_runs, encode_runs
@@ -65,6 +72,16 @@ class Header(NamedTuple):
     height: int
     width: int
     pixel_sum: int
+
+
+class BorderTokens(NamedTuple):
+    """A map as `kernels.border_tokens` tells it: behind the counts in `content` the tokens, then the extras."""
+
+    height: int
+    width: int
+    pixel_sum: int
+    content: bytes
+    num_tokens: int
 
 
 def encode(labels_HW: LabelMap, profile: Profile = "small") -> bytes:
@@ -150,6 +167,21 @@ def decode_patch(data: bytes, base_HW: LabelMap, *, max_pixels: int = 2**31) -> 
     if header.method == RUNS:
         return _checked(decode_runs(payload, labels_HW, base_HW), header)
     return _checked(decode_changes(payload, header.version, labels_HW, base_HW), header)
+
+
+def border_tokens(data: bytes, *, max_pixels: int = 2**31) -> BorderTokens | None:
+    """What `encode(labels, "fast")` packed of a map of 8 bits and at most STRIP_PX columns; None for other bytes.
+
+    Who reads them must check what `decode` does: that they are read to their end, and `pixel_sum`. Raises
+    CorruptMask for what is seen to be damaged already.
+    """
+    if _version(data) == v1.VERSION:
+        return None
+    header = _read_header(data, max_pixels)
+    if header.method != BORDERS or header.itemsize != 1 or header.width > STRIP_PX:
+        return None
+    content, num_tokens, _ = read_tokens(data[HEADER_BYTES:], header.height * header.width)
+    return BorderTokens(header.height, header.width, header.pixel_sum, content, num_tokens)
 
 
 def profile_of(data: bytes) -> StoredProfile:

@@ -45,12 +45,7 @@ def encode_borders(labels_HW: LabelMap) -> bytes | None:
 
 def decode_borders(payload: bytes, labels_HW: LabelMap) -> LabelMap:
     """Fill `labels_HW` with the map of `encode_borders`; returns it. Raises CorruptMask for any other payload."""
-    content = unpack(payload, content_max(labels_HW.nbytes))
-    if len(content) < COUNTS.size:
-        raise CorruptMask("the tokens of the label map are cut short")
-    num_tokens, num_extras = COUNTS.unpack_from(content)
-    if COUNTS.size + num_tokens + num_extras != len(content):
-        raise CorruptMask(f"{num_tokens} tokens and {num_extras} extra bytes are not {len(content)} bytes")
+    content, num_tokens, num_extras = read_tokens(payload, labels_HW.nbytes)
     decode, width = _kernels().decode, labels_HW.shape[1]
     told, used, border_2B = np.frombuffer(content, UINT8), np.zeros(2, INT64), _borders(min(width, STRIP_PX))
     sound = True
@@ -64,6 +59,17 @@ def decode_borders(payload: bytes, labels_HW: LabelMap) -> LabelMap:
     if not sound or used.tolist() != [num_tokens, num_extras]:
         raise CorruptMask(f"the tokens do not describe a label map of {labels_HW.shape}")
     return labels_HW
+
+
+def read_tokens(payload: bytes, raw_bytes: int) -> tuple[bytes, int, int]:
+    """(counts, tokens and extras; number of tokens; of extras) of a map of `raw_bytes`. Raises CorruptMask."""
+    content = unpack(payload, content_max(raw_bytes))
+    if len(content) < COUNTS.size:
+        raise CorruptMask("the tokens of the label map are cut short")
+    num_tokens, num_extras = COUNTS.unpack_from(content)
+    if COUNTS.size + num_tokens + num_extras != len(content):
+        raise CorruptMask(f"{num_tokens} tokens and {num_extras} extra bytes are not {len(content)} bytes")
+    return content, num_tokens, num_extras
 
 
 def encode_stored(labels_HW: LabelMap) -> bytes:

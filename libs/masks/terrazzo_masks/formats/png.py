@@ -6,6 +6,8 @@ zlib-ng packs and unpacks label maps at five to ten times the speed of the zlib 
 """
 
 import struct
+from collections.abc import Callable
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -36,25 +38,52 @@ IGNORED = {
 # Level 1 of zlib-ng is as small as level 9 here: a run is found or it isn't.
 LEVEL, WINDOW_BITS, MEMORY_LEVEL = 1, 15, 8
 BAND_BYTES = 2**20
+# The last chunk: its name, and the CRC of that.
+_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
 
 
 def png_bytes(
     rows_HB: NDArray[np.uint8], width: int, depth: int, kind: int, colors: bytes | None = None, comment: str = ""
 ) -> bytes:
     """A PNG of rows of bytes as they are before filtering: `kind` is GRAY, RGB or PALETTE, `colors` its table."""
-    chunks = [PNG_MAGIC, _chunk(b"IHDR", HEADER.pack(width, len(rows_HB), depth, kind, 0, 0, 0))]
+    return png_around(_deflated(rows_HB), len(rows_HB), width, depth, kind, colors, comment)
+
+
+def png_around(
+    image_data: bytes,
+    height: int,
+    width: int,
+    depth: int = 8,
+    kind: int = GRAY,
+    colors: bytes | None = None,
+    comment: str = "",
+) -> bytes:
+    """A PNG of image data, which are a zlib stream of filtered rows."""
+    chunks = [_start(width, height, depth, kind)]
     if colors is not None:
         chunks.append(_chunk(b"PLTE", colors))
     if comment:
         chunks.append(_chunk(b"iTXt", b"Comment\0\0\0\0\0" + comment.encode()))
-    chunks += [_chunk(b"IDAT", _deflated(rows_HB)), _chunk(b"IEND", b"")]
+    chunks += [_chunk(b"IDAT", image_data), _END]
     return b"".join(chunks)
 
 
+@lru_cache(maxsize=256)
+def _start(width: int, height: int, depth: int, kind: int) -> bytes:
+    """Up to the end of the header chunk: of a folder of label maps, most are of one size."""
+    return PNG_MAGIC + _chunk(b"IHDR", HEADER.pack(width, height, depth, kind, 0, 0, 0))
+
+
 def _chunk(kind: bytes, body: bytes) -> bytes:
+    crc32 = _crc32()
+    return b"".join((CHUNK_HEAD.pack(len(body), kind), body, CRC.pack(crc32(body, crc32(kind)))))
+
+
+@lru_cache(maxsize=1)
+def _crc32() -> Callable[..., int]:
     from zlib_ng.zlib_ng import crc32
 
-    return b"".join((CHUNK_HEAD.pack(len(body), kind), body, CRC.pack(crc32(body, crc32(kind)))))
+    return crc32
 
 
 def _deflated(rows_HB: NDArray[np.uint8]) -> bytes:

@@ -269,11 +269,13 @@ def decode_row(
     flat_N: NDArray[Any],
     row: Int,
     width: Int,
+    paints: Int,
 ) -> tuple[Int, Int]:
-    """Borders of one row from its tokens, and its pixels, from place `row` of the map on.
+    """Borders of one row from its tokens, and its pixels if it `paints`, from place `row` of the map on.
 
-    Returns the places behind tokens and extras; -1 when the tokens are damaged. What is behind the row in the map
-    may be written over: it is not decoded yet. The first row is 0 where its tokens do not say otherwise.
+    If it does not, `flat_N` says the size of a pixel and no more. Returns the places behind tokens and extras; -1
+    when the tokens are damaged. What is behind the row in the map may be written over: it is not decoded yet. The
+    first row is 0 where its tokens do not say otherwise.
     """
     num = j = 0
     floor: Int = 0  # the least that a border in the next column can be
@@ -303,16 +305,18 @@ def decode_row(
             break
         if border < floor or border >= width << VALUE_BITS:
             return -1, -1
-        begins = row + (border >> VALUE_BITS)
-        paint(flat_N, begun, begins, value)
-        begun, value = begins, border & VALUE
+        if paints:
+            begins = row + (border >> VALUE_BITS)
+            paint(flat_N, begun, begins, value)
+            begun, value = begins, border & VALUE
         border_B[num & PLACE] = border
         num += 1
         floor = (border | VALUE) + 1
-    begins = row + (width if border == END else border >> VALUE_BITS)
-    paint(flat_N, begun, begins, value)
-    if row > 0:
-        copy_from_above(flat_N, begins, row + width - begins, width)
+    if paints:
+        begins = row + (width if border == END else border >> VALUE_BITS)
+        paint(flat_N, begun, begins, value)
+        if row > 0:
+            copy_from_above(flat_N, begins, row + width - begins, width)
     while border != END:
         border_B[num & PLACE] = border
         num += 1
@@ -345,7 +349,7 @@ def decode(
             continue
         above, here = here, 1 - here
         at, extra = decode_row(
-            data_T, at, data_E, extra, border_2B[here], border_2B[above], flat_N, y * width, width
+            data_T, at, data_E, extra, border_2B[here], border_2B[above], flat_N, y * width, width, True
         )
         if at < 0:
             return False

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo_masks.kernels.numbers import read_number, write_number
-from terrazzo_masks.native import kernel
+from terrazzo_masks.native import kernel, lean
 
 # What `parse_body` found wrong, in the order of the format; 0 is sound.
 SOUND, CUT_SHORT, NUMBER, TABLE, KINDS, UNIFORM, PRESENCE, PIXELS, UNUSED, LEFT_OVER = range(10)
@@ -162,6 +162,26 @@ def parse_body(
     return SOUND, cursor, ids_K, uniform_N, digests, counts
 
 
+@lean
+def only_tile(data: NDArray[np.uint8], at: int) -> tuple[int, int, int]:
+    """(height, width, place of its digest) of a root whose sizes are at `at`, if it is of one mixed tile.
+
+    Place -1 for any other. Of the rest only so much is read as it takes.
+    """
+    height, at = read_number(data, at)
+    width, at = read_number(data, at) if at >= 0 else (0, at)
+    tile_px, at = read_number(data, at) if at >= 0 else (0, at)
+    if at < 0 or max(height, width) > tile_px:
+        return height, width, -1
+    num_ids, at = read_number(data, at)
+    for _ in range(num_ids):
+        if at >= 0:
+            _, at = read_number(data, at)
+    if at < 0 or at + 33 > data.size or data[at] != 1:
+        return height, width, -1
+    return height, width, at + 1
+
+
 @kernel
 def write_body(
     ids_K: NDArray[np.int32],
@@ -214,3 +234,4 @@ def warm() -> None:
     body = write_body(ids_K, uniform_N, np.zeros((1, 32), np.uint8), np.array([[3, 5]], np.int64))
     data = np.frombuffer(body.tobytes(), np.uint8)
     parse_body(data, 0, np.array([8], np.int64))
+    only_tile(data, 0)

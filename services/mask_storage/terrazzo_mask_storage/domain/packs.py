@@ -111,8 +111,11 @@ def form_of(kind: Kind, encoding: Encoding) -> int:
 
 
 def read_form(form: int) -> tuple[Kind, Encoding]:
-    """What `form_of` was given. Raises IndexError for what it never returns."""
-    return KINDS[form >> 4], ENCODINGS[form & 15]
+    """What `form_of` was given. Raises KeyError for what it never returns."""
+    return _FORMS[form]
+
+
+_FORMS = {form_of(kind, encoding): (kind, encoding) for kind in KINDS for encoding in ENCODINGS}
 
 
 def placed(part: Encoded, pack: str, offset: int) -> Part:
@@ -166,8 +169,20 @@ def read_pack(data: bytes) -> list[Listed]:
     found: list[tuple[str, Kind, Encoding, str | None, int]] = []
     at = _HEAD.size
     for _ in range(num_parts):
-        line, at = _read_line(data, at, version)
-        found.append(line)
+        digest = ""
+        if version == 1:
+            digest, at = _read_digest(data, at)
+        form = data[at] if at < len(data) else 255
+        if form not in _FORMS:
+            raise DamagedPack(f"the part listed at byte {at} has an unknown kind or encoding")
+        kind, encoding = _FORMS[form]
+        size_bytes, at = read_varint(data, at + 1)
+        if version > 1 and encoding != "raw":
+            digest, at = _read_digest(data, at)
+        base = None
+        if encoding in PATCHES:
+            base, at = _read_digest(data, at)
+        found.append((digest, kind, encoding, base, size_bytes))
     if at + sum(line[-1] for line in found) != len(data):
         raise DamagedPack(f"its parts do not add up to its {len(data)} bytes")
     listed = []
@@ -176,24 +191,6 @@ def read_pack(data: bytes) -> list[Listed]:
         listed.append(Listed(name, kind, encoding, base, at, size_bytes))
         at += size_bytes
     return listed
-
-
-def _read_line(data: bytes, at: int, version: int) -> tuple[tuple[str, Kind, Encoding, str | None, int], int]:
-    """((digest, kind, encoding, base, size), where the next line begins); the digest is "" where none is told."""
-    digest = ""
-    if version == 1:
-        digest, at = _read_digest(data, at)
-    form = data[at] if at < len(data) else 255
-    if form >> 4 >= len(KINDS) or form & 15 >= len(ENCODINGS):
-        raise DamagedPack(f"the part listed at byte {at} has an unknown kind or encoding")
-    kind, encoding = read_form(form)
-    size_bytes, at = read_varint(data, at + 1)
-    if version > 1 and encoding != "raw":
-        digest, at = _read_digest(data, at)
-    base = None
-    if encoding in PATCHES:
-        base, at = _read_digest(data, at)
-    return (digest, kind, encoding, base, size_bytes), at
 
 
 def _read_digest(data: bytes, at: int) -> tuple[str, int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from posixpath import basename, splitext
 
 from terrazzo_mask_storage.domain import versions
 from terrazzo_mask_storage.domain.versions import TreeEntry
 from terrazzo_mask_storage.handlers.deps import Deps
+from terrazzo_mask_storage.handlers.exchange import packed_pngs
 from terrazzo_mask_storage.handlers.parts import PartsReader, reader
 from terrazzo_mask_storage.handlers.refs import resolve
 from terrazzo_mask_storage.ports import Scope, Store
@@ -21,27 +23,42 @@ from terrazzo_schema.label_bundle import frame
 from terrazzo_schema.rest.mask_storage import CheckoutCreate
 
 _FRAME_FILES = 256
+# So many masks are located at once, to be read in the order in which they lie: some 20 MB.
+_LOCATED_FILES = 32_768
 
 
 def checkout(deps: Deps, scope: Scope, command: CheckoutCreate) -> Iterator[bytes]:
     """A bundle (terrazzo_schema.label_bundle): first what goes, then the index PNGs of what comes.
 
     The first frame's head is `{"commit_id": ..., "removed": [sample id, ...], "files": []}`; a file's row is
-    `[image name, size, sample id, mask id]`. Raises NotFound before anything is given.
+    `[image name, size, sample id, mask id]`; files come in no special order. Raises NotFound before anything is
+    given.
     """
     with deps.uow.read() as store:
         commit_id, coming, gone = _changes(deps, store, scope, command)
-        names = {s: PurePosixPath(name).stem for s, name in store.names_of(scope, coming).items()}
+        names = {s: splitext(basename(name))[0] for s, name in store.names_of(scope, coming).items()}
     entries = list(coming.values())
+
+    def framed(files: Iterable[tuple[TreeEntry, bytes]]) -> bytes:
+        return frame([(names[e.sample_id], png, (e.sample_id, e.mask_id)) for e, png in files])
 
     def frames() -> Iterator[bytes]:
         yield frame([], commit_id=commit_id, removed=gone)
-        for start in range(0, len(entries), _FRAME_FILES):
-            rows = entries[start : start + _FRAME_FILES]
+        for start in range(0, len(entries), _LOCATED_FILES):
+            some = entries[start : start + _LOCATED_FILES]
             with deps.uow.read() as store:
-                pngs = _pngs(reader(store, deps.packs, scope.organisation_id), rows)
-            files = zip(rows, pngs, strict=True)
-            yield frame([(names[e.sample_id], png, (e.sample_id, e.mask_id)) for e, png in files])
+                located = store.parts(scope.organisation_id, [entry.mask_id for entry in some])
+            groups, others = packed_pngs.together(some, located)
+            for group in groups:
+                found = packed_pngs.pngs_of(deps.packs, group)
+                while files := list(islice(found, _FRAME_FILES)):
+                    yield framed((entry, png) for entry, png in files if png is not None)
+                    others += [entry for entry, png in files if png is None]
+            for at in range(0, len(others), _FRAME_FILES):
+                rows = others[at : at + _FRAME_FILES]
+                with deps.uow.read() as store:
+                    pngs = _pngs(reader(store, deps.packs, scope.organisation_id), rows)
+                yield framed(zip(rows, pngs, strict=True))
 
     return frames()
 
