@@ -16,8 +16,7 @@ from PIL import Image
 from terrazzo_masks import codec
 from terrazzo_masks.codec.borders import pack, unpack
 from terrazzo_masks.errors import CorruptMask
-from terrazzo_masks.formats import read_label_image, to_png
-from terrazzo_masks.formats.encoded_png import encoded_to_png
+from terrazzo_masks.formats import encoded_to_png, read_label_image, to_png
 from terrazzo_masks.kernels import deflate
 from terrazzo_masks.labels import LabelMap
 
@@ -47,7 +46,7 @@ def blobby(height: int, width: int, seed: int = 0, num_classes: int = 7) -> Labe
 @given(labels_HW=LABEL_MAPS, profile=st.sampled_from(codec.PROFILES))
 @settings(max_examples=300, deadline=None)
 def test_a_file_has_the_pixels_of_the_map(labels_HW: LabelMap, profile: codec.Profile) -> None:
-    png = encoded_to_png(codec.encode(labels_HW, profile), labels_HW.shape)
+    png = encoded_to_png(codec.encode(labels_HW, profile))
     np.testing.assert_array_equal(read_label_image(png), labels_HW)
     np.testing.assert_array_equal(by_pillow(png), labels_HW)
 

@@ -19,8 +19,8 @@ _SYMBOLS = 1 << 17
 _UINT8 = np.dtype(np.uint8)
 
 
-def encoded_to_png(data: bytes, shape_HW: tuple[int, int], *, max_pixels: int = 2**31) -> bytes:
-    """An index PNG of the pixels of `codec.decode(data)`, which are to be of that shape.
+def encoded_to_png(data: bytes, shape_HW: tuple[int, int] | None = None, *, max_pixels: int = 2**31) -> bytes:
+    """An index PNG of the pixels of `codec.decode(data)`, of that shape if one is given.
 
     Raises CorruptMask where `decode` does, and for another shape.
     """
@@ -33,8 +33,8 @@ def encoded_to_png(data: bytes, shape_HW: tuple[int, int], *, max_pixels: int = 
     return png_around(_image_data(tokens), tokens.height, tokens.width)
 
 
-def _require_shape(found_HW: tuple[int, ...], shape_HW: tuple[int, int]) -> None:
-    if found_HW != shape_HW:
+def _require_shape(found_HW: tuple[int, ...], shape_HW: tuple[int, int] | None) -> None:
+    if shape_HW is not None and found_HW != shape_HW:
         raise CorruptMask(f"a label map of {found_HW} where one of {shape_HW} belongs")
 
 
