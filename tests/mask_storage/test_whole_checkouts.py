@@ -94,9 +94,9 @@ def assert_same(found: dict[str, LabelMap], wanted: dict[str, LabelMap]) -> None
         np.testing.assert_array_equal(found[name], labels_HW, err_msg=name)
 
 
-@pytest.fixture
-def num_packed(monkeypatch) -> list[int]:
-    """How many files came straight from packs; a number for each pack that was listed."""
+@pytest.fixture(autouse=True)
+def packed(monkeypatch) -> list[int]:
+    """How many files came straight from packs, a number for each checkout; a few are many here."""
     counts: list[int] = []
     plain = packed_pngs.pngs_of
 
@@ -106,17 +106,18 @@ def num_packed(monkeypatch) -> list[int]:
         return iter(found)
 
     monkeypatch.setattr(packed_pngs, "pngs_of", counting)
+    monkeypatch.setattr(checkouts, "_MANY_FILES", 16)
     return counts
 
 
-def test_every_file_has_the_pixels_that_were_stored(world: World, made, num_packed: list[int]) -> None:
+def test_every_file_has_the_pixels_that_were_stored(world: World, made, packed: list[int]) -> None:
     assert_same(checked_out(world), made)
     # The one of one class and the one of several tiles are read the other way.
-    assert num_packed == [NUM - 2]
+    assert packed == [NUM - 2]
 
 
 def test_strokes_that_are_stored_as_patches_and_masks_that_were_packed_again_come_out(
-    world: World, made, key_of, tmp_path: Path, clock, num_packed: list[int]
+    world: World, made, key_of, tmp_path: Path, clock, packed: list[int]
 ) -> None:
     folder = folder_of(world, key_of, tmp_path / "made")
     for name in list(made)[10:15]:
@@ -125,20 +126,31 @@ def test_strokes_that_are_stored_as_patches_and_masks_that_were_packed_again_com
         (tmp_path / "made" / name).write_bytes(picture_bytes(made[name]))
     assert folder.add(message="strokes").commit is not None
     assert_same(checked_out(world), made)
-    assert num_packed == [NUM - 7]
+    assert packed == [NUM - 7]
     clock.advance(30 * HOUR_S)
     Repacker(deps_of(world)).run_once()
     assert_same(checked_out(world), made)
-    assert sum(num_packed[1:]) > NUM // 2
+    assert packed[1] > NUM // 2
 
 
-def test_files_of_few_masks_in_many_packs_are_located_one_by_one(world: World, num_packed: list[int]) -> None:
+def test_a_few_files_of_a_pack_are_read_without_listing_it(
+    world: World, made, packed: list[int], monkeypatch
+) -> None:
+    monkeypatch.setattr(packed_pngs, "_SHARE", 0.6)  # there are two parts a mask, about
+    assert_same(checked_out(world), made)
+    assert packed == [0]
+    monkeypatch.setattr(checkouts, "_MANY_FILES", NUM + 1)
+    assert_same(checked_out(world), made)
+    assert packed == [0]
+
+
+def test_masks_of_which_each_lies_in_a_pack_of_its_own_come_out(world: World, packed: list[int]) -> None:
     maps = {f"m{number}.png": several(number) for number in range(20)}
     for number, labels_HW in enumerate(maps.values()):
         world.stage({world.sample(number, f"m{number}.jpg"): world.put(labels_HW)})
     world.commit()
     assert_same(checked_out(world), maps)
-    assert num_packed == []
+    assert packed == [20]
 
 
 def test_a_flipped_bit_anywhere_in_a_pack_is_an_error_or_spares_the_pixels(

@@ -159,11 +159,17 @@ def is_pack(start: bytes) -> bool:
     return start[:4] == MAGIC and start[4:5] in _VERSIONS
 
 
-def read_pack(data: bytes) -> list[Listed]:
-    """What is in a pack. Raises DamagedPack."""
+def num_parts_of(data: bytes) -> int:
+    """How many parts a pack says that it has. Raises DamagedPack."""
     if len(data) < _HEAD.size or not is_pack(data):
         raise DamagedPack("it does not start as a pack does")
-    _, version, num_parts = _HEAD.unpack_from(data)
+    num_parts: int = _HEAD.unpack_from(data)[2]
+    return num_parts
+
+
+def read_pack(data: bytes) -> list[Listed]:
+    """What is in a pack. Raises DamagedPack."""
+    num_parts, version = num_parts_of(data), data[len(MAGIC)]
     if num_parts * 2 > len(data):
         raise DamagedPack(f"it says that it has {num_parts} parts, and has {len(data)} bytes")
     found: list[tuple[str, Kind, Encoding, str | None, int]] = []

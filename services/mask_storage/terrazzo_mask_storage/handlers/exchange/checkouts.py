@@ -23,6 +23,8 @@ from terrazzo_schema.label_bundle import frame
 from terrazzo_schema.rest.mask_storage import CheckoutCreate
 
 _FRAME_FILES = 256
+# Fewer files are not worth being read pack by pack.
+_MANY_FILES = 1_000
 # So many masks are located at once, to be read in the order in which they lie: some 20 MB.
 _LOCATED_FILES = 32_768
 
@@ -46,11 +48,12 @@ def checkout(deps: Deps, scope: Scope, command: CheckoutCreate) -> Iterator[byte
         yield frame([], commit_id=commit_id, removed=gone)
         for start in range(0, len(entries), _LOCATED_FILES):
             some = entries[start : start + _LOCATED_FILES]
-            with deps.uow.read() as store:
-                located = store.parts(scope.organisation_id, [entry.mask_id for entry in some])
-            groups, others = packed_pngs.together(some, located)
-            for group in groups:
-                found = packed_pngs.pngs_of(deps.packs, group)
+            others = some
+            if len(some) >= _MANY_FILES:
+                others = []
+                with deps.uow.read() as store:
+                    located = store.parts(scope.organisation_id, [entry.mask_id for entry in some])
+                found = packed_pngs.pngs_of(deps.packs, some, located)
                 while files := list(islice(found, _FRAME_FILES)):
                     yield framed((entry, png) for entry, png in files if png is not None)
                     others += [entry for entry, png in files if png is None]
