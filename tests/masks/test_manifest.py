@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from terrazzo_masks.errors import CorruptMask
 from terrazzo_masks.labels import LabelMap
-from terrazzo_masks.manifest import Manifest
-from terrazzo_masks.tiles import MemoryParts, build, digest_of, digests_of, load, read, tile_digest
+from terrazzo_masks.manifest import ROOT_MAGIC, Manifest, only_tile
+from terrazzo_masks.tiles import MemoryParts, blank, build, digest_of, digests_of, load, read, tile_digest
 
 GOLDEN = Path(__file__).parent / "golden_manifests"
 
@@ -200,3 +200,16 @@ def test_a_node_of_ever_so_many_classes_survives(parts) -> None:
     manifest = build(labels_HW, parts, tile_px=128)
     assert len(manifest.counts) == 65_536
     assert Manifest.from_bytes(manifest.to_bytes()) == manifest
+
+
+def test_the_one_tile_of_a_map_is_found_without_reading_the_rest_and_no_bytes_hang_it() -> None:
+    labels_HW = np.zeros((40, 60), np.uint8)
+    labels_HW[3:9, 5:] = 7
+    single = build(labels_HW, MemoryParts())
+    assert only_tile(single.data) == (40, 60, single.root.digest_of_child(0))
+    uniform = blank(40, 60, MemoryParts())
+    several = build(labels_HW, MemoryParts(), tile_px=16)
+    for data in (uniform.data, several.data, b"", ROOT_MAGIC, b"x" + single.data[1:]):
+        assert only_tile(data) is None
+    assert all(only_tile(single.data[:end]) is None for end in range(len(ROOT_MAGIC) + 30))
+    assert only_tile(ROOT_MAGIC + leb(1, 1, 1, 2**62)) is None

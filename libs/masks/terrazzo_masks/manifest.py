@@ -315,10 +315,10 @@ def only_tile(data: bytes) -> tuple[int, int, str] | None:
 
     For bytes that are known to be those of a manifest: they are not checked further.
     """
-    height, width, place = _nodes().only_tile(np.frombuffer(data, np.uint8), len(ROOT_MAGIC))
-    if place < 0 or not data.startswith(ROOT_MAGIC):
+    if not data.startswith(ROOT_MAGIC):
         return None
-    return height, width, data[place : place + 32].hex()
+    height, width, place = _nodes().only_tile(np.frombuffer(data, np.uint8), len(ROOT_MAGIC))
+    return (height, width, data[place : place + 32].hex()) if place >= 0 else None
 
 
 @lru_cache(maxsize=1)

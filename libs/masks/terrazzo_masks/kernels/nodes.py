@@ -174,9 +174,9 @@ def only_tile(data: NDArray[np.uint8], at: int) -> tuple[int, int, int]:
     if at < 0 or max(height, width) > tile_px:
         return height, width, -1
     num_ids, at = read_number(data, at)
-    for _ in range(num_ids):
-        if at >= 0:
-            _, at = read_number(data, at)
+    while num_ids > 0 and at >= 0:
+        _, at = read_number(data, at)
+        num_ids -= 1
     if at < 0 or at + 33 > data.size or data[at] != 1:
         return height, width, -1
     return height, width, at + 1
