@@ -17,6 +17,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from terrazzo_mask_storage.service import create
+from terrazzo_runtime.adapters.memory_blobs import MemoryBlobs
 from terrazzo_runtime.service import Service
 from terrazzo_schema.events import Event, MaskAccepted, ProjectCreated, unwrap, wrap
 
@@ -134,6 +135,12 @@ def make_world(
         return world
 
     return make
+
+
+@pytest.fixture
+def blobs(clock) -> MemoryBlobs:
+    """For worlds whose blobs a test looks at or damages."""
+    return MemoryBlobs(clock)
 
 
 @pytest.fixture

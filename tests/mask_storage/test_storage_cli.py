@@ -16,11 +16,6 @@ from .test_storage_upkeep import blobby, damage, packs_in
 
 
 @pytest.fixture
-def blobs(clock) -> MemoryBlobs:
-    return MemoryBlobs(clock)
-
-
-@pytest.fixture
 def world(make_world, blobs: MemoryBlobs, key_of, monkeypatch: pytest.MonkeyPatch) -> World:
     world = make_world(blobs=blobs)
     monkeypatch.setattr(storage, "connect", lambda *_: client_of(world, key_of("admin")))

@@ -19,11 +19,6 @@ from .test_storage_upkeep import blobby, damage, deps_of, encodings, forget_cach
 
 
 @pytest.fixture
-def blobs(clock) -> MemoryBlobs:
-    return MemoryBlobs(clock)
-
-
-@pytest.fixture
 def world(make_world, blobs: MemoryBlobs, postgres_database: Database) -> World:
     return make_world(blobs=blobs, database=postgres_database)
 

@@ -33,11 +33,6 @@ def blobby(seed: int, height: int = 300, width: int = 300) -> np.ndarray:
 
 
 @pytest.fixture
-def blobs(clock) -> MemoryBlobs:
-    return MemoryBlobs(clock)
-
-
-@pytest.fixture
 def world(make_world, blobs: MemoryBlobs) -> World:
     return make_world(blobs=blobs)
 

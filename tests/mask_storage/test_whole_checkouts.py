@@ -30,11 +30,6 @@ NUM = 40
 
 
 @pytest.fixture
-def blobs(clock) -> MemoryBlobs:
-    return MemoryBlobs(clock)
-
-
-@pytest.fixture
 def world(make_world, blobs: MemoryBlobs) -> World:
     return make_world(blobs=blobs)
 

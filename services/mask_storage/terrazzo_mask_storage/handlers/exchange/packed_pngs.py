@@ -1,8 +1,8 @@
 """Index PNGs of very many masks, pack by pack.
 
 What a write added lies together: a pack of a megabyte has some five hundred small masks. It is read once, checked
-as a whole by its address, and tiles are looked up in its own list: a tenth of the work of asking the database for
-each tile and hashing its pixels.
+as a whole by its address, and tiles are looked up in its own list: far less work than asking the database for each
+tile and hashing its pixels.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from terrazzo_masks.formats.encoded_png import encoded_to_png
 from terrazzo_runtime.blobs import BlobNotFound
 from terrazzo_schema.ids import content_hash
 
-# The share of a pack's parts that masks must be for it to be worth being checked and listed: that takes 3 us a
-# part, and a mask that is read the other way 100 us more.
+# The share of a pack's parts that masks must be for it to be worth being checked and listed: to list a part takes a
+# small part of the time by which a mask that is read the other way takes longer.
 _SHARE = 1 / 16
 _WHOLE = ("fast", "small")
 
