@@ -19,8 +19,8 @@ from terrazzo_masks.formats.encoded_png import encoded_to_png
 from terrazzo_runtime.blobs import BlobNotFound
 from terrazzo_schema.ids import content_hash
 
-# The share of a pack's parts that masks must be for it to be worth being checked and listed: to list a part takes a
-# small part of the time by which a mask that is read the other way takes longer.
+# The share of a pack's parts that masks must be for it to be worth being checked and listed: to list a part takes
+# a small part of the time by which a mask that is read the other way takes longer.
 _SHARE = 1 / 16
 _WHOLE = ("fast", "small")
 
